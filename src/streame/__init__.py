@@ -1,0 +1,52 @@
+"""Streame: Polars dataframes over rows that never stop arriving."""
+
+from streame.api.dataframe import StreamDataFrame, concat
+from streame.api.job import Job, JobHandle, JobStatus, job
+from streame.api.scan import (
+    scan,
+    scan_csv,
+    scan_frames,
+    scan_ipc,
+    scan_ndjson,
+    scan_parquet,
+    scan_queue,
+    scan_rows,
+)
+from streame.api.sinks import sink
+from streame.api.table import StreamTable
+from streame.core.deadletters import DEAD_LETTER_SCHEMA, BadRow
+from streame.core.metrics import OperatorMetrics
+from streame.errors import ConnectorError, DataError, PlanError, StreameError
+from streame.io.queues import END
+from streame.io.sink import Sink
+from streame.io.source import Chunk, Source
+
+__all__ = [
+    "DEAD_LETTER_SCHEMA",
+    "END",
+    "BadRow",
+    "Chunk",
+    "ConnectorError",
+    "DataError",
+    "Job",
+    "JobHandle",
+    "JobStatus",
+    "OperatorMetrics",
+    "PlanError",
+    "Sink",
+    "Source",
+    "StreamDataFrame",
+    "StreamTable",
+    "StreameError",
+    "concat",
+    "job",
+    "scan",
+    "scan_csv",
+    "scan_frames",
+    "scan_ipc",
+    "scan_ndjson",
+    "scan_parquet",
+    "scan_queue",
+    "scan_rows",
+    "sink",
+]

@@ -1,0 +1,387 @@
+"""Jobs: one or more sinks and everything above them, run together under one name."""
+
+import asyncio
+import os
+import queue
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import product
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from streame.core.config import load_config
+from streame.core.metrics import OperatorMetrics
+from streame.errors import PlanError
+from streame.io.deadletter_files import DeadLetterFiles
+from streame.io.queues import QueueSink
+from streame.io.sink import Sink
+from streame.io.source import FileSource
+from streame.plan.explain import explain
+from streame.plan.lower import lower
+from streame.plan.nodes import Node, Scan, TableJoin, Write, walk
+from streame.plan.optimizer import optimize
+from streame.runtime.local import LocalRun, State
+from streame.runtime.signals import stop_on_signals
+
+Errors = str | os.PathLike[str] | queue.Queue[Any] | queue.SimpleQueue[Any] | asyncio.Queue[Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """Where a job stands.
+
+    Args:
+        name: the job's name.
+        state: `running`, `stopping`, `finished` or `failed`.
+        seconds: how long it has run.
+        rows_in: rows that the sources gave, bad ones included.
+        rows_out: rows that went to the sinks, all together.
+        rejected: rows that were refused by a source or a verb.
+        error: the message of the error that ended it.
+    """
+
+    name: str
+    state: State
+    seconds: float
+    rows_in: int
+    rows_out: int
+    rejected: int
+    error: str | None = None
+
+
+Loops = Sequence[asyncio.AbstractEventLoop | None]
+
+_KINDS = {Scan: "source", TableJoin: "join", Write: "sink"}
+
+
+class JobHandle(AbstractContextManager["JobHandle"]):
+    """A running job. As a context manager it stops the job at the end of the block and waits for it.
+
+    Made by `Job.start`; its methods may be called from any thread, also after the end.
+
+    Example:
+        >>> import queue, polars as pl, streame as st
+        >>> orders, results = queue.Queue(), queue.Queue()
+        >>> with st.scan_queue(orders, {"qty": pl.Int64}).sink_queue(results).start() as handle:
+        ...     orders.put({"qty": 2})
+        ...     results.get(timeout=10)
+        {'qty': 2}
+        >>> handle.status().state
+        'finished'
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: LocalRun,
+        sources: Iterable[str],
+        sinks: Iterable[str],
+        loops: Loops = (),
+    ) -> None:
+        self.name = name
+        self._run = run
+        self._sources = tuple(sources)
+        self._sinks = tuple(sinks)
+        self._loops = tuple(loops)
+
+    def stop(self) -> None:
+        """Read no further; what was read is worked on to its end. Returns at once; use `wait` for the end."""
+        self._run.stop()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end.
+
+        Args:
+            timeout: seconds; `None` waits as long as it takes.
+
+        Returns:
+            Whether the job has ended.
+
+        Raises:
+            StreameError: the error that ended the job, with the operator's name as a note.
+            PlanError: when it is called in the event loop of an `asyncio.Queue` that the job uses; the job is stopped.
+        """
+        _refuse_to_block(self._loops)
+        return self._run.wait(timeout)
+
+    def status(self) -> JobStatus:
+        """Where the job stands.
+
+        Returns:
+            The counts of this moment, and the error if it has failed; never raises that error.
+        """
+        metrics = self.metrics()
+        error = self._run.error
+        return JobStatus(
+            name=self.name,
+            state=self._run.state,
+            seconds=self._run.seconds,
+            rows_in=sum(metrics[name].rows_in for name in self._sources),
+            rows_out=sum(metrics[name].rows_in for name in self._sinks),
+            rejected=sum(each.rejected for each in metrics.values()),
+            error=None if error is None else str(error),
+        )
+
+    def metrics(self) -> Mapping[str, OperatorMetrics]:
+        """The counters of every source and operator.
+
+        Returns:
+            Counters by name, sources first; those of parallel instances are added up.
+        """
+        return self._run.metrics()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self.wait()
+
+
+class Job:
+    """One or more sinks and everything above them. Made by the sinks and `st.job`; running it starts it anew.
+
+    Args:
+        writes: the sinks.
+        name: the job's name.
+
+    Raises:
+        PlanError: when two sources, joins or sinks have the same name, or two sinks write the same path.
+
+    Example:
+        >>> import polars as pl, streame as st
+        >>> orders = st.scan_frames([pl.DataFrame({"item": ["tea", "cup"], "qty": [2, 3]})])
+        >>> job = orders.filter(pl.col("qty") > 2).sink_parquet("big/")
+        >>> status = job.run()
+        >>> status.state, status.rows_in, status.rows_out
+        ('finished', 2, 1)
+    """
+
+    def __init__(self, writes: Iterable[Write], name: str) -> None:
+        self.name = name
+        self._writes = tuple(writes)
+        _check_names(self._writes)
+        _check_inputs(self._writes)
+
+    @property
+    def writes(self) -> tuple[Write, ...]:
+        """The sinks as nodes of a plan."""
+        return self._writes
+
+    def run(
+        self,
+        *,
+        errors: Errors = None,
+        parallelism: int | None = None,
+        channel_rows: int | None = None,
+        channel_bytes: int | None = None,
+        shutdown_timeout: str | timedelta | None = None,
+        switch_interval: str | timedelta | None = None,
+    ) -> JobStatus:
+        """Run the job until its sources end, or until SIGINT or SIGTERM.
+
+        A signal stops the reading; what was read is worked on and written before this returns.
+
+        Args:
+            errors: where dead letters go: a directory for NDJSON part files, or a queue for dicts. For anything
+                else use `.rejected`. Without it they are counted.
+            parallelism: instances of every keyed operator (1).
+            channel_rows: rows that may wait between two tasks (262,144).
+            channel_bytes: bytes that may wait between two tasks (64 MiB).
+            shutdown_timeout: how long a stop may take before it is given up (`"60s"`).
+            switch_interval: how long one Python thread may keep the others waiting; lower it for latency beside
+                Python code that loops. It holds for the whole process.
+
+        Returns:
+            The final status: `finished`, whether the sources ended or a signal came.
+
+        Raises:
+            PlanError: when a setting or `errors` is wrong, or it is called in the event loop of an `asyncio.Queue`
+                that the job uses.
+            DataError: when a row is bad and its source has `on_error="fail"`, or a function of `map_batches` fails.
+            ConnectorError: when a source or a sink fails.
+            StreameError: when a stop takes longer than `shutdown_timeout`.
+
+        Example:
+            >>> import polars as pl, streame as st
+            >>> orders = st.scan_rows([{"qty": 2}, {"qty": "x"}], {"qty": pl.Int64}, on_error="dead_letter")
+            >>> orders.sink_csv("orders.csv").run(errors="bad/").rejected
+            1
+            >>> st.scan_ndjson("bad/", {"kind": pl.String, "raw": pl.String}).collect().to_dicts()
+            [{'kind': 'type', 'raw': '{"qty":"x"}'}]
+        """
+        _refuse_to_block(self._loops())
+        handle = self.start(
+            errors=errors,
+            parallelism=parallelism,
+            channel_rows=channel_rows,
+            channel_bytes=channel_bytes,
+            shutdown_timeout=shutdown_timeout,
+            switch_interval=switch_interval,
+        )
+        with stop_on_signals(handle.stop):
+            handle.wait()
+        return handle.status()
+
+    def start(self, *, errors: Errors = None, **settings: Any) -> JobHandle:
+        """Start the job in threads of its own.
+
+        Args:
+            errors: where dead letters go, as for `run`.
+            **settings: the settings of `run`.
+
+        Returns:
+            A handle with `stop`, `wait`, `status` and `metrics`.
+
+        Raises:
+            PlanError: when a setting or `errors` is wrong.
+            ConnectorError: when a sink cannot be opened.
+
+        Example:
+            >>> import polars as pl, streame as st
+            >>> orders = st.scan_frames([pl.DataFrame({"qty": [2, 3]})])
+            >>> handle = orders.sink_ndjson("orders.ndjson").start(channel_rows=1000)
+            >>> handle.wait(timeout=10), handle.status().rows_out
+            (True, 2)
+        """
+        config = load_config(settings)
+        if config.switch_interval_us is not None:
+            sys.setswitchinterval(config.switch_interval_us / 1e6)
+        graph = lower(self._optimized(), config, _errors_sink(errors))
+        run = LocalRun(graph, config)
+        scans = [node for node in walk(*self._writes) if isinstance(node, Scan)]
+        names = [scan.name for scan in scans], [write.name for write in self._writes]
+        handle = JobHandle(self.name, run, *names, self._loops())
+        run.start()
+        return handle
+
+    def _loops(self) -> Loops:
+        """The event loops of the queues that the job reads and fills."""
+        scans = [node for node in walk(*self._writes) if isinstance(node, Scan)]
+        return [getattr(scan.source, "loop", None) for scan in scans] + [write.loop for write in self._writes]
+
+    def explain(self) -> str:
+        """The plan as a readable tree: operators, chains, schemas, Python functions, and what bounds state.
+
+        Returns:
+            Lines with the sinks first and what feeds them below; for people, and not the same for ever.
+
+        Example:
+            >>> import polars as pl, streame as st
+            >>> job = st.scan_frames([pl.DataFrame({"qty": [2]})], name="orders").sink_csv("orders.csv")
+            >>> print(job.explain())
+            job orders.csv
+            └─ sink orders.csv (orders.csv)
+               │  -> qty: Int64
+               └─ source orders (FramesSource, ends, on_error=fail)
+                     -> qty: Int64
+        """
+        return explain(self._optimized(), self.name)
+
+    def _optimized(self) -> tuple[Write, ...]:
+        return tuple(write for write in optimize(self._writes) if isinstance(write, Write))
+
+
+def job(jobs: Iterable[Job], *, name: str = "job") -> Job:
+    """Several sinks under one roof. A source that they share is read once.
+
+    Args:
+        jobs: what the `sink_*` verbs gave.
+        name: the job's name.
+
+    Returns:
+        One job with all their sinks; nothing runs yet.
+
+    Raises:
+        PlanError: when there are none, two sources or joins have the same name, or two sinks write the same path.
+
+    Example:
+        >>> import polars as pl, streame as st
+        >>> orders = st.scan_frames([pl.DataFrame({"qty": [2, 30]})])
+        >>> big = orders.filter(pl.col("qty") > 10)
+        >>> status = st.job([orders.sink_parquet("all/"), big.sink_csv("big.csv")], name="orders").run()
+        >>> status.rows_in, status.rows_out
+        (2, 3)
+    """
+    listed: list[Any] = [None] if isinstance(jobs, Job) else list(jobs)
+    if not all(isinstance(each, Job) for each in listed):
+        raise PlanError("job: give a list of jobs, which the sinks of a StreamDataFrame make")
+    if not listed:
+        raise PlanError("job: give at least one sink")
+    counts: dict[str, int] = {}
+    writes = []
+    for write in (write for each in listed for write in each.writes):
+        number = counts[write.name] = counts.get(write.name, 0) + 1
+        writes.append(write if number == 1 else replace(write, name=f"{write.name}-{number}"))
+    return Job(writes, name)
+
+
+def write_job(
+    node: Node,
+    make_sink: Callable[[], Sink],
+    name: str,
+    *,
+    text: str = "",
+    separate: bool = True,
+    target: str | None = None,
+    loop: asyncio.AbstractEventLoop | None = None,
+) -> Job:
+    """A job with one sink."""
+    return Job([Write(node, make_sink, f"sink {name}", text, separate, target, loop)], name)
+
+
+def _refuse_to_block(loops: Loops) -> None:
+    """Queues of asyncio are filled and emptied by their loop, which would stand still while it waits for the job."""
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    if running in loops:
+        raise PlanError(
+            "the job uses an asyncio.Queue of the event loop that would now wait for the job, so neither would go on; "
+            "use await asyncio.to_thread(job.run), or start() and await asyncio.to_thread(handle.wait)"
+        )
+
+
+def _check_names(writes: tuple[Write, ...]) -> None:
+    names: dict[str, Node] = {}
+    targets: dict[str, str] = {}
+    for node in walk(*writes):
+        if isinstance(node, Scan | TableJoin | Write) and names.setdefault(node.name, node) is not node:
+            kinds = _KINDS[type(names[node.name])], _KINDS[type(node)]
+            what = f"two {kinds[0]}s" if kinds[0] == kinds[1] else f"a {kinds[0]} and a {kinds[1]}"
+            raise PlanError(
+                f"{what} of the job are called {node.name!r}; give one of them another name with name="
+            )
+        if (
+            isinstance(node, Write)
+            and node.target
+            and targets.setdefault(node.target, node.name) != node.name
+        ):
+            raise PlanError(
+                f"{targets[node.target]!r} and {node.name!r} both write {node.target}; give each a path of its own"
+            )
+
+
+def _check_inputs(writes: tuple[Write, ...]) -> None:
+    """Refuse a sink that writes what the job reads: it would empty its own input, or read its own output."""
+    sources = [node for node in walk(*writes) if isinstance(node, Scan)]
+    for write, scan in product(writes, sources):
+        if write.target and isinstance(scan.source, FileSource) and scan.source.covers(write.target):
+            raise PlanError(
+                f"{write.name!r} writes {write.target}, which source {scan.name!r} reads; write to another place"
+            )
+
+
+def _errors_sink(errors: Errors) -> Callable[[], Sink] | None:
+    match errors:
+        case None:
+            return None
+        case str() | os.PathLike():
+            return lambda: DeadLetterFiles(Path(errors))
+        case _:
+            sink = QueueSink(errors)
+            return lambda: sink

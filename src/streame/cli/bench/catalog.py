@@ -1,0 +1,19 @@
+"""All benchmarks, in the order in which they run."""
+
+from streame.cli.bench import chain, latency, ndjson, one_row, slow_sink, stages, tables
+from streame.cli.bench.case import Case
+
+CASES: tuple[Case, ...] = (
+    *chain.CASES,
+    *one_row.CASES,
+    *ndjson.CASES,
+    *tables.CASES,
+    *stages.CASES,
+    *latency.CASES,
+    *slow_sink.CASES,
+)
+
+
+def find(name: str) -> Case:
+    """The benchmark of that name."""
+    return next(case for case in CASES if case.name == name)

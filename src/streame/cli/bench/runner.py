@@ -1,0 +1,139 @@
+"""Runs both sides of a benchmark by turns, every time in a fresh process, and compares what they say."""
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from streame.cli.bench.case import Bar, Case
+from streame.cli.bench.child import arguments
+
+TIMEOUT_S = 600
+ERROR_LINES = 15
+
+
+class BenchmarkError(Exception):
+    """A side did not run to its end, or the two sides did not give the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What the rounds gave for one measure."""
+
+    median: float
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Of at least one value."""
+        return cls(median(values), min(values), max(values))
+
+
+Measures = Mapping[str, Spread]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one benchmark.
+
+    Args:
+        case: the benchmark.
+        rows: how many rows it was run with.
+        rounds: how often each side ran.
+        streame: the measures of Streame.
+        peer: those of the other side.
+        error: why there are none.
+    """
+
+    case: Case
+    rows: int
+    rounds: int
+    streame: Measures = field(default_factory=dict)
+    peer: Measures = field(default_factory=dict)
+    error: str | None = None
+
+    def bars(self) -> list[tuple[Bar, float]]:
+        """Each bar with the value that it is held against."""
+        return [(bar, self.streame[bar.measure].median) for bar in self.case.bars if self.streame]
+
+
+def run_case(case: Case, *, smoke: bool, folder: Path, tell: Callable[[str], None]) -> Result:
+    """Run all rounds of a benchmark.
+
+    Args:
+        case: the benchmark.
+        smoke: one round with few rows.
+        folder: where its files are.
+        tell: gets a word about what is going on.
+    """
+    rows, rounds = (case.smoke_rows, 1) if smoke else (case.rows, case.rounds)
+    try:
+        if case.files is not None:
+            tell(f"{case.name}: writing its files")
+            _run(case, "files", rows, folder)
+        mine, others = _rounds(case, rows, rounds, folder, tell)
+    except BenchmarkError as error:
+        return Result(case, rows, rounds, error=str(error))
+    streame = _spreads(mine)
+    if others:
+        ratios = [b["seconds"] / a["seconds"] for a, b in zip(mine, others, strict=True)]
+        streame["ratio"] = Spread.of(ratios)
+    return Result(case, rows, rounds, streame, _spreads(others))
+
+
+def run_side(case: Case, side: str, rows: int, folder: Path) -> dict[str, dict[str, float]]:
+    """Run one side in a process of its own and return what it measured."""
+    found: dict[str, dict[str, float]] = json.loads(_run(case, side, rows, folder))
+    return found
+
+
+def _rounds(
+    case: Case, rows: int, rounds: int, folder: Path, tell: Callable[[str], None]
+) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
+    sides = ["streame"] if case.peer is None else ["streame", "peer"]
+    measures: dict[str, list[dict[str, float]]] = {"streame": [], "peer": []}
+    expected: dict[str, float] | None = None
+    for number in range(rounds):
+        # The other side begins every second round, so that neither always finds the machine warm.
+        for side in sides if number % 2 == 0 else sides[::-1]:
+            tell(f"{case.name}: round {number + 1} of {rounds}, {_side_name(case, side)}")
+            found = run_side(case, side, rows, folder)
+            measures[side].append(found["measures"])
+            expected = expected or found["digest"]
+            if not _equal(found["digest"], expected):
+                raise BenchmarkError(f"{_side_name(case, side)} gave {found['digest']}, expected {expected}")
+    return measures["streame"], measures["peer"]
+
+
+def _run(case: Case, side: str, rows: int, folder: Path) -> str:
+    # -P: a file in the current folder must not stand in for a module.
+    command = [sys.executable, "-P", *arguments(case, side, rows, folder)]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise BenchmarkError(f"{_side_name(case, side)} did not end within {TIMEOUT_S} s") from None
+    if done.returncode != 0:
+        last = "\n".join(done.stderr.strip().splitlines()[-ERROR_LINES:])
+        raise BenchmarkError(f"{_side_name(case, side)} ended with exit code {done.returncode}:\n{last}")
+    return done.stdout
+
+
+def _side_name(case: Case, side: str) -> str:
+    return case.peer_name if side == "peer" else "Streame"
+
+
+def _spreads(rounds: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
+    names = rounds[0] if rounds else ()
+    return {name: Spread.of([measures[name] for measures in rounds]) for name in names}
+
+
+def _equal(left: Mapping[str, float], right: Mapping[str, float]) -> bool:
+    """Sums of floats may differ in the last digits, because they are added up in another order."""
+    return left.keys() == right.keys() and all(
+        math.isclose(left[name], right[name], rel_tol=1e-9) for name in left
+    )

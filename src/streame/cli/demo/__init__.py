@@ -1,0 +1,1 @@
+"""The demo: the flights that left New York in 2013."""

@@ -1,0 +1,60 @@
+"""`streame run`: run a job until it ends or is stopped."""
+
+import json
+import sys
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import streame as st
+from streame.cli.failure import told
+from streame.cli.load import load_job
+from streame.cli.progress import display, summary, watch
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODULE:JOB", help="A module or a path to a .py file, and the name of a job in it."
+    ),
+]
+Traceback = Annotated[bool, typer.Option("--traceback", help="Show where in the code an error came from.")]
+
+
+def run(
+    target: Target,
+    errors: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write dead letters to NDJSON files in this directory.")
+    ] = None,
+    parallelism: Annotated[
+        int | None, typer.Option(min=1, help="Instances of every keyed operator.", show_default="1")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the final status as JSON on standard output.")
+    ] = False,
+    traceback: Traceback = False,
+) -> None:
+    """Run a job until its sources end.
+
+    SIGINT (Ctrl-C) and SIGTERM stop it: what was read is worked on and written first. JOB may be a job, or a function
+    without arguments that returns one. Other settings come from STREAME_* variables or from streame.toml.
+    """
+    with told(with_traceback=traceback):
+        handle = _run(load_job(target), errors, parallelism, as_json=as_json)
+        Console(stderr=True, highlight=False, soft_wrap=True).print(summary(handle.status()))
+
+
+def _run(job: st.Job, errors: Path | None, parallelism: int | None, *, as_json: bool) -> st.JobHandle:
+    with display() as show:
+        # Standard output is for the JSON alone, so what a console sink prints goes the other way.
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+            handle = job.start(errors=errors, parallelism=parallelism)
+        try:
+            watch(handle, show)
+        finally:
+            if as_json:
+                print(json.dumps(asdict(handle.status())), flush=True)
+    return handle

@@ -1,0 +1,96 @@
+"""The settings of a run: each has one place, one default and one line of help.
+
+Arguments win over `STREAME_*` variables, which win over the file `streame.toml` in the current folder.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from streame.core.durations import duration_us
+from streame.core.hashing import KEY_GROUPS
+from streame.errors import PlanError
+
+SETTINGS_FILE = "streame.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings of a run, checked.
+
+    Args:
+        parallelism: how many instances of every keyed operator run; each owns a range of key groups.
+        channel_rows: how many rows may wait between two tasks.
+        channel_bytes: how many bytes may wait between two tasks.
+        shutdown_timeout_us: how long a stop may take before it is given up.
+        switch_interval_us: how long one Python thread may keep the others waiting; lower it for latency beside
+            Python code that loops (it holds for the whole process; `None` leaves it as it is).
+    """
+
+    parallelism: int = 1
+    channel_rows: int = 262_144
+    channel_bytes: int = 64 * 1024 * 1024
+    shutdown_timeout_us: int = 60_000_000
+    switch_interval_us: int | None = None
+
+
+SETTINGS = tuple(name.name.removesuffix("_us") for name in fields(Config))
+
+
+def load_config(arguments: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Config:
+    """The settings that hold for a run.
+
+    Args:
+        arguments: what the caller gave, by setting; `None` means not given.
+        environment: the process's environment variables, unless told otherwise.
+
+    Raises:
+        PlanError: for a setting that does not exist or a value that does not fit; says where it was found.
+    """
+    environment = os.environ if environment is None else environment
+    layers = [
+        (f"in {SETTINGS_FILE}", _from_file(Path(SETTINGS_FILE))),
+        ("in the environment", _from_environment(environment)),
+        ("as an argument", {name: value for name, value in arguments.items() if value is not None}),
+    ]
+    values: dict[str, Any] = {}
+    for where, layer in layers:
+        for name, value in layer.items():
+            if name not in SETTINGS:
+                raise PlanError(
+                    f"the setting {name!r} {where} does not exist; there are {', '.join(SETTINGS)}"
+                )
+            _set(values, name, value, where)
+    return Config(**values)
+
+
+def _set(values: dict[str, Any], name: str, value: Any, where: str) -> None:
+    if f"{name}_us" in Config.__dataclass_fields__:
+        values[f"{name}_us"] = duration_us(value, where=f"the setting {name!r} {where}")
+        return
+    try:
+        number = int(value) if isinstance(value, int | str) and not isinstance(value, bool) else 0
+    except ValueError:
+        number = 0
+    highest = KEY_GROUPS if name == "parallelism" else None
+    if number < 1 or (highest is not None and number > highest):
+        bounds = "of at least 1" if highest is None else f"from 1 to {highest}, the number of key groups"
+        raise PlanError(f"the setting {name!r} {where} is {value!r}; give a whole number {bounds}")
+    values[name] = number
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    found = {name: environment.get(f"STREAME_{name.upper()}") for name in SETTINGS}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise PlanError(f"cannot read {path.absolute()}: {error}") from error

@@ -1,0 +1,239 @@
+"""The nodes of a plan: what the user asked for, as frozen data. The verbs check it before they make one."""
+
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+import polars as pl
+
+from streame.core.deadletters import DEAD_LETTER_SCHEMA, OnError
+from streame.core.expressions import NamedExpr
+from streame.io.sink import Sink
+from streame.io.source import Source
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One verb of a plan. Nodes are compared by identity: the same object is the same computation."""
+
+    @property
+    def schema(self) -> pl.Schema:
+        """Columns and dtypes of what it puts out."""
+        raise NotImplementedError
+
+    @property
+    def inputs(self) -> tuple["Node", ...]:
+        """The nodes that it takes rows from, in the order of its ports."""
+        values = (getattr(self, each.name) for each in fields(self))
+        return tuple(value for value in values if isinstance(value, Node))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scan(Node):
+    """Read a source.
+
+    Args:
+        source: what is read.
+        name: its name in the job.
+        on_error: what happens to rows that cannot be read.
+        source_schema: what the source gives.
+        required: the columns that may not be null; the source sees to it.
+        columns: the columns that leave it, once the optimizer knows; `None` for all.
+    """
+
+    source: Source
+    name: str
+    on_error: OnError
+    source_schema: pl.Schema
+    required: tuple[str, ...] = ()
+    columns: tuple[str, ...] | None = None
+
+    @property
+    def schema(self) -> pl.Schema:
+        """What leaves the source."""
+        if self.columns is None:
+            return self.source_schema
+        return pl.Schema({name: self.source_schema[name] for name in self.columns})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filter(Node):
+    """Keep the rows for which `predicate` is true; null is not true."""
+
+    input: Node
+    predicate: pl.Expr
+    schema: pl.Schema = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Keep the schema, so that a long chain of filters is not walked for it."""
+        object.__setattr__(self, "schema", self.input.schema)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Project(Node):
+    """Put out exactly these columns, each computed from one row at a time.
+
+    `select`, `with_columns`, `rename`, `drop`, `cast` and `fill_null` are all this; `verb` remembers which.
+    """
+
+    input: Node
+    outputs: tuple[NamedExpr, ...]
+    verb: str
+
+    @property
+    def schema(self) -> pl.Schema:
+        """The outputs."""
+        return pl.Schema({output.name: output.dtype for output in self.outputs})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reshape(Node):
+    """A row-wise verb that makes several rows or columns of one, as Polars does it on a frame.
+
+    Args:
+        input: where the rows come from.
+        verb: `explode`, `unnest`, `unpivot` or a `select` that changes the number of rows.
+        text: its arguments, for `explain()`.
+        function: the verb on a lazy frame; used on every batch, and once to work out the schema.
+        output: what it puts out.
+        carries: whether other columns stay beside their row, so that a row's position can travel with it.
+    """
+
+    input: Node
+    verb: str
+    text: str
+    function: Callable[[pl.LazyFrame], pl.LazyFrame]
+    output: pl.Schema
+    carries: bool
+
+    @property
+    def schema(self) -> pl.Schema:
+        """As Polars says."""
+        return self.output
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MapBatches(Node):
+    """Call a user's function with every batch."""
+
+    input: Node
+    function: Callable[[pl.DataFrame], pl.DataFrame]
+    output: pl.Schema
+    row_wise: bool
+
+    @property
+    def schema(self) -> pl.Schema:
+        """As the user says; checked at every batch."""
+        return self.output
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Concat(Node):
+    """The rows of all inputs, as they come."""
+
+    parts: tuple[Node, ...]
+
+    @property
+    def schema(self) -> pl.Schema:
+        """The same for all inputs."""
+        return self.parts[0].schema
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """The parts."""
+        return self.parts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TableJoin(Node):
+    """Each stream row meets the table's row of the same key: the latest that has come.
+
+    Args:
+        input: the stream.
+        table: the rows of the table.
+        left_on: the key columns of the stream.
+        right_on: the key columns of the table, in the same order.
+        how: `inner` or `left`.
+        right_outputs: pairs of a table column and the name under which it comes out.
+        output: what it puts out, as Polars says.
+        nulls_equal: whether null matches null.
+        wait_us: how long a stream row waits for its table row; `None` for ever.
+        name: the name under which its state is found.
+    """
+
+    input: Node
+    table: Node
+    left_on: tuple[str, ...]
+    right_on: tuple[str, ...]
+    how: Literal["inner", "left"]
+    right_outputs: tuple[tuple[str, str], ...]
+    output: pl.Schema
+    nulls_equal: bool
+    wait_us: int | None
+    name: str
+
+    @property
+    def schema(self) -> pl.Schema:
+        """As Polars says."""
+        return self.output
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rejected(Node):
+    """The dead letters of everything above `input`."""
+
+    input: Node
+
+    @property
+    def schema(self) -> pl.Schema:
+        """The same for every dead letter."""
+        return DEAD_LETTER_SCHEMA
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Write(Node):
+    """Hand the rows to a sink.
+
+    Args:
+        input: where the rows come from.
+        make_sink: makes the sink for one run.
+        name: its name in the job.
+        text: where the rows go, for `explain()`.
+        separate: whether it has a task of its own.
+        target: the place that no other sink of the job may write, if there is one.
+        loop: the event loop that must run for rows to go out, if there is one.
+    """
+
+    input: Node
+    make_sink: Callable[[], Sink]
+    name: str
+    text: str = ""
+    separate: bool = True
+    target: str | None = None
+    loop: AbstractEventLoop | None = None
+
+    @property
+    def schema(self) -> pl.Schema:
+        """What is written."""
+        return self.input.schema
+
+
+RowWise = Filter | Project | Reshape | MapBatches
+"""The verbs that take one row at a time; neighbours run as one chain."""
+
+
+def walk(*roots: Node) -> Iterator[Node]:
+    """Every node above and at `roots`, once, inputs before those who take from them."""
+    seen: set[int] = set()
+    stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(roots)]
+    while stack:
+        node, expanded = stack.pop()
+        if id(node) in seen:
+            continue
+        if expanded:
+            seen.add(id(node))
+            yield node
+        else:
+            stack.append((node, True))
+            stack += [(each, False) for each in reversed(node.inputs)]

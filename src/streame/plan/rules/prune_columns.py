@@ -1,0 +1,81 @@
+"""Prune columns: only what is needed leaves a source, a projection or a table."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import polars as pl
+
+from streame.core.expressions import NamedExpr, referenced_columns
+from streame.core.salvage import may_fail
+from streame.plan.nodes import Concat, Filter, Node, Project, Scan, TableJoin, walk
+from streame.plan.rewrite import rewrite
+
+Needed = dict[int, set[str]]
+
+
+def prune_columns(roots: Sequence[Node]) -> tuple[Node, ...]:
+    """Leave out the columns that nothing further down reads. What can fail is computed all the same."""
+    needed: Needed = {id(root): set(root.schema) for root in roots}
+    for node in reversed(list(walk(*roots))):
+        outputs = needed.setdefault(id(node), set())
+        for each, columns in zip(node.inputs, _needed_of_inputs(node, outputs), strict=True):
+            needed.setdefault(id(each), set()).update(columns)
+
+    def replaced(node: Node, original: Node) -> Node:
+        outputs = needed[id(original)]
+        # What can fail is asked of the original: the input of the node has been narrowed already.
+        kept = _kept_outputs(original, outputs) if isinstance(original, Project) else ()
+        return _narrowed(node, outputs, kept)
+
+    return rewrite(roots, replaced)
+
+
+def _needed_of_inputs(node: Node, outputs: set[str]) -> list[set[str]]:
+    """What a node must get, input by input, for these of its columns to come out."""
+    match node:
+        case Filter():
+            return [outputs | referenced_columns(node.predicate)]
+        case Project():
+            kept = _kept_outputs(node, outputs)
+            return [{root for output in kept for root in output.roots}]
+        case Concat():
+            return [set(outputs) for _ in node.parts]
+        case TableJoin():
+            names = {name for _, name in node.right_outputs}
+            left = (outputs - names) | set(node.left_on)
+            right = {column for column, name in node.right_outputs if name in outputs} | set(node.right_on)
+            return [left & set(node.input.schema), right]
+        case _:
+            return [set(each.schema) for each in node.inputs]
+
+
+def _kept_outputs(node: Project, outputs: set[str]) -> tuple[NamedExpr, ...]:
+    """Those that are needed, those that can fail, and at least one, so that rows can still be counted."""
+    kept = tuple(
+        output
+        for output in node.outputs
+        if output.name in outputs or may_fail(output.expr, node.input.schema)
+    )
+    return kept or node.outputs[:1]
+
+
+def _narrowed(node: Node, outputs: set[str], kept: tuple[NamedExpr, ...]) -> Node:
+    match node:
+        case Scan():
+            columns = tuple(name for name in node.source_schema if name in outputs)
+            return replace(node, columns=columns or tuple(node.source_schema)[:1])
+        case Project():
+            return replace(node, outputs=kept)
+        case TableJoin():
+            return _narrowed_join(node, outputs)
+        case _:
+            return node
+
+
+def _narrowed_join(node: TableJoin, outputs: set[str]) -> TableJoin:
+    right = tuple((column, name) for column, name in node.right_outputs if name in outputs)
+    names = {name for _, name in right}
+    output = pl.Schema(
+        {name: dtype for name, dtype in node.output.items() if name in names or name in node.input.schema}
+    )
+    return replace(node, right_outputs=right, output=output)

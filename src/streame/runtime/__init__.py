@@ -1,0 +1,1 @@
+"""One process running one physical graph."""

@@ -1,0 +1,73 @@
+"""Sharing rows out among the instances of an operator, by key group."""
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from streame.core.hashing import KEY_GROUPS, key_group, stable_hash
+from streame.state.index import KeyIndex
+from streame.state.rows import as_index
+
+_REMEMBERED_KEYS = 1_000_000
+
+Targets = npt.NDArray[np.uint8]
+
+
+class Partitioner:
+    """Splits frames so that equal keys always come to the same target.
+
+    Each target owns a range of key groups. The first million keys are hashed once; their targets are
+    remembered.
+
+    Args:
+        key: the key columns and their dtypes.
+        targets: how many parts there are, at most `KEY_GROUPS`.
+        remembered_keys: how many keys' targets are remembered, at least.
+    """
+
+    def __init__(self, key: pl.Schema, targets: int, remembered_keys: int = _REMEMBERED_KEYS) -> None:
+        assert 1 <= targets <= KEY_GROUPS, targets
+        assert remembered_keys > 0, remembered_keys
+        self._key = key.names()
+        self._targets = targets
+        self._remembered_keys = remembered_keys
+        self._index = KeyIndex(key)
+        self._target_of_slot: Targets = np.empty(0, np.uint8)
+
+    def split(self, frame: pl.DataFrame) -> list[pl.DataFrame]:
+        """The rows of each target, in their order; a part may be empty.
+
+        Args:
+            frame: rows with the key columns.
+        """
+        targets = self._targets_of(frame.select(self._key))
+        counts = np.bincount(targets, minlength=self._targets)
+        if counts.max() == frame.height:
+            return [frame if count else frame.clear() for count in counts.tolist()]
+        by_target = frame[as_index(np.argsort(targets, kind="stable"))]
+        starts = np.cumsum(counts) - counts
+        return [
+            by_target.slice(start, count)
+            for start, count in zip(starts.tolist(), counts.tolist(), strict=True)
+        ]
+
+    def _targets_of(self, keys: pl.DataFrame) -> Targets:
+        """The target of each key."""
+        known = len(self._index)
+        if known < self._remembered_keys:
+            slots = self._index.slots(keys)
+            if len(self._index) > known:
+                new = self._index.keys(np.arange(known, len(self._index)))
+                self._target_of_slot = np.concatenate([self._target_of_slot, self._target(new)])
+            return self._target_of_slot[slots]
+        slots = self._index.find(keys)
+        targets = self._target_of_slot[slots]
+        unknown = np.flatnonzero(slots < 0)
+        if len(unknown):
+            targets[unknown] = self._target(keys[as_index(unknown)])
+        return targets
+
+    def _target(self, keys: pl.DataFrame) -> Targets:
+        """The target whose range of key groups holds each key."""
+        groups = key_group(stable_hash(keys)).astype(np.int64)
+        return (groups * self._targets // KEY_GROUPS).astype(np.uint8)

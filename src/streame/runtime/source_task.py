@@ -1,0 +1,156 @@
+"""The task that reads a source and runs what stands directly behind it."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+from streame.core.clock import Clock, to_datetime
+from streame.core.deadletters import BadRow, dead_letters, shorten
+from streame.core.frames import frame_of
+from streame.core.messages import BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, Positions
+from streame.core.metrics import OperatorMetrics
+from streame.core.positions import with_position_column
+from streame.errors import DataError
+from streame.io.source import Chunk
+from streame.runtime.graph import SourceVertex
+from streame.runtime.split_reader import SplitReader
+from streame.runtime.stage import Outputs, Stage
+
+IDLE_REST_S = 0.02
+"""How long a source rests after a round in which no split had anything and none waited by itself."""
+
+WAITED_S = 0.001
+"""A round that took longer than this has waited by itself."""
+
+
+class SourceTask:
+    """Reads one source and hands the good rows on, in batches of bounded size.
+
+    Args:
+        vertex: the source and how it is to be read.
+        clock: the wall clock, for the time of dead letters.
+    """
+
+    def __init__(self, vertex: SourceVertex, clock: Clock) -> None:
+        self.name = vertex.name
+        self.metrics = OperatorMetrics()
+        self.outputs = Outputs(self.metrics)
+        self._vertex = vertex
+        self._clock = clock
+        self._reader = SplitReader(vertex.name, vertex.source, clock)
+        self._stopping = threading.Event()
+        self._round: Iterator[tuple[str, Chunk]] = iter(())
+        self._round_began = 0.0
+        self._round_gave = True
+        self._done = False
+
+    @property
+    def done(self) -> bool:
+        """Whether the source has ended or was stopped, and those behind it know."""
+        return self._done
+
+    def open(self) -> None:
+        """Open the operators within."""
+        for stage in self.outputs.inline:
+            stage.open(self._clock, None)
+
+    def step(self, wait_s: float | None) -> bool:
+        """Read one chunk, or rest if no split has any."""
+        for stage in self.outputs.inline:
+            stage.fire_timers(self._clock.now_us())
+        if self._stopping.is_set() or not self.outputs.wanted:
+            return self._finish()
+        item = next(self._round, None)
+        if item is not None:
+            self._round_gave = True
+            self._hand_on(*item)
+            return True
+        if self._reader.ended:
+            return self._finish()
+        waited = time.monotonic() - self._round_began > WAITED_S
+        if not self._round_gave and not waited and wait_s != 0:
+            self._stopping.wait(IDLE_REST_S)
+        idle = not self._round_gave
+        self._round, self._round_gave, self._round_began = self._reader.round(), False, time.monotonic()
+        return not idle
+
+    def stop_reading(self) -> None:
+        """Read no further. May be called from another thread."""
+        self._stopping.set()
+
+    def interrupt(self) -> None:
+        """The job has failed: stop. May be called from another thread."""
+        self._stopping.set()
+        for stage in self.stages():
+            stage.operator.interrupt()
+
+    def close(self, *, failed: bool) -> list[BaseException]:
+        """Close the splits that are open, then the operators within."""
+        errors = self._reader.close()
+        for stage in self.outputs.inline:
+            errors += stage.close(failed=failed or bool(errors))
+        return errors
+
+    def stages(self) -> list[Stage]:
+        """The operators within."""
+        return [inner for stage in self.outputs.inline for inner in stage.stages()]
+
+    def _finish(self) -> bool:
+        self._done = True
+        self.outputs.end()
+        return True
+
+    def _hand_on(self, split: str, chunk: Chunk) -> None:
+        self.metrics.batches += 1
+        self.metrics.rows_in += chunk.frame.height + len(chunk.rejected)
+        if chunk.rejected:
+            self._refuse(split, chunk.rejected)
+        if chunk.frame.height == 0:
+            return
+        positions = Positions(self.name, split, chunk.offsets) if chunk.offsets is not None else None
+        batch = Batch(chunk.frame, positions)
+        for part in _bounded(batch):
+            self.outputs.emit(self._leaving(part))
+
+    def _leaving(self, batch: Batch) -> Batch:
+        frame = batch.frame
+        if self._vertex.columns is not None and len(self._vertex.columns) < frame.width:
+            frame = frame_of([frame.get_column(name) for name in self._vertex.columns])
+        if self._vertex.keep_positions:
+            return Batch(with_position_column(Batch(frame, batch.positions)))
+        return Batch(frame, batch.positions)
+
+    def _refuse(self, split: str, rows: Sequence[BadRow]) -> None:
+        match self._vertex.on_error:
+            case "fail":
+                row = rows[0]
+                raise DataError(
+                    f"source {self.name!r}, split {split!r}, offset {row.offset}: {row.message}; the row is "
+                    f"{shorten(row.raw)!r}. Mend the row, or give the source "
+                    'on_error="dead_letter" to set such rows aside'
+                )
+            case "dead_letter":
+                at = to_datetime(self._clock.now_us())
+                letters = dead_letters(rows, source=self.name, split=split, operator=self.name, at=at)
+                self.outputs.reject(letters)
+            case "drop":
+                self.outputs.count_rejected(len(rows))
+
+
+def _bounded(batch: Batch) -> Iterator[Batch]:
+    """The batch in pieces of at most `BATCH_ROWS_MAX` rows and about `BATCH_BYTES_MAX` bytes, at least one row each."""
+    frame = batch.frame
+    pieces = max(1, -(-int(frame.estimated_size()) // BATCH_BYTES_MAX))
+    rows = min(BATCH_ROWS_MAX, max(1, frame.height // pieces))
+    if frame.height <= rows:
+        yield batch
+        return
+    for start in range(0, frame.height, rows):
+        yield Batch(frame[start : start + rows], _slice(batch.positions, start, start + rows))
+
+
+def _slice(positions: Positions | None, start: int, stop: int) -> Positions | None:
+    if positions is None:
+        return None
+    offsets = positions.offsets
+    return Positions(positions.source, positions.split, lambda: offsets()[start:stop])

@@ -1,0 +1,219 @@
+"""A stage: one operator instance, wired to what follows it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+
+from streame.core.clock import Clock
+from streame.core.messages import END_OF_STREAM, Batch
+from streame.core.metrics import OperatorMetrics
+from streame.runtime.channel import Inbox
+from streame.runtime.operator import Operator, OperatorContext
+
+
+class Splitter(Protocol):
+    """Shares the rows of a frame out among the instances of the next operator."""
+
+    def split(self, frame: pl.DataFrame) -> Sequence[pl.DataFrame]:
+        """One frame per instance; some may be empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelOutput:
+    """Rows go to other tasks.
+
+    Args:
+        targets: the inbox and channel of each instance that follows.
+        splitter: how rows are shared out; `None` where there is one instance.
+    """
+
+    targets: Sequence[tuple[Inbox, int]]
+    splitter: Splitter | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anyone still reads."""
+        return any(not inbox.closed for inbox, _ in self.targets)
+
+    def send(self, batch: Batch) -> None:
+        """Pass rows on; blocks while a channel is full."""
+        if self.splitter is None:
+            ((inbox, channel),) = self.targets
+            inbox.put(channel, batch)
+            return
+        for (inbox, channel), part in zip(self.targets, self.splitter.split(batch.frame), strict=True):
+            if part.height:
+                inbox.put(channel, Batch(part))
+
+    def end(self) -> None:
+        """Say that nothing follows."""
+        for inbox, channel in self.targets:
+            inbox.put(channel, END_OF_STREAM)
+
+
+class Outputs:
+    """What follows a source or an operator: stages in the same task and channels to others."""
+
+    def __init__(self, metrics: OperatorMetrics) -> None:
+        self.metrics = metrics
+        self.inline: list[Stage] = []
+        self.rows: list[ChannelOutput] = []
+        self.rejected: list[ChannelOutput] = []
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anyone still takes the rows; a sink has no outputs and is always wanted."""
+        if not self.inline and not self.rows:
+            return True
+        return any(not stage.finished for stage in self.inline) or any(output.wanted for output in self.rows)
+
+    def emit(self, batch: Batch) -> None:
+        """Send rows to all that follow."""
+        self.metrics.rows_out += batch.frame.height
+        for stage in self.inline:
+            stage.take(0, batch)
+        for output in self.rows:
+            output.send(batch)
+
+    def reject(self, letters: pl.DataFrame) -> None:
+        """Send dead letters to all that take them."""
+        self.metrics.rejected += letters.height
+        for output in self.rejected:
+            output.send(Batch(letters))
+
+    def count_rejected(self, rows: int) -> None:
+        """Count rows that are dropped without a letter."""
+        self.metrics.rejected += rows
+
+    def end(self) -> None:
+        """Say that nothing follows."""
+        for stage in self.inline:
+            stage.end(0)
+        for output in (*self.rows, *self.rejected):
+            output.end()
+
+
+class Stage:
+    """One instance of an operator.
+
+    Args:
+        name: the operator's name.
+        operator: what does the work.
+        ports: one entry per input channel, or a single port for a stage that is called directly.
+    """
+
+    def __init__(self, name: str, operator: Operator, ports: Sequence[int]) -> None:
+        self.name = name
+        self.operator = operator
+        self.metrics = OperatorMetrics()
+        self.outputs = Outputs(self.metrics)
+        self.timer_us: int | None = None
+        self.finished = False
+        self._opened = False
+        self._open_channels = {port: list(ports).count(port) for port in ports}
+
+    def open(self, clock: Clock, inbox: Inbox | None) -> None:
+        """Open the operator, and the stages that run within it."""
+        self._opened = True
+        context = OperatorContext(
+            name=self.name,
+            clock=clock,
+            hold=inbox.hold if inbox else _no_ports,
+            release=inbox.release if inbox else _no_ports,
+            set_timer=self._set_timer,
+        )
+        with noted(self.name):
+            self.operator.open(context)
+        for stage in self.outputs.inline:
+            stage.open(clock, None)
+
+    def take(self, port: int, batch: Batch) -> None:
+        """Rows for an input."""
+        if self.finished:
+            return
+        self.metrics.rows_in += batch.frame.height
+        self.metrics.batches += 1
+        with noted(self.name):
+            self.operator.on_batch(port, batch, self.outputs)
+        self._settle()
+
+    def fire_timers(self, now_us: int) -> None:
+        """Call `on_timer` where the time has come, here and in the stages that run within this one."""
+        if self.timer_us is not None and self.timer_us <= now_us and not self.finished:
+            self.timer_us = None
+            with noted(self.name):
+                self.operator.on_timer(now_us, self.outputs)
+            self._settle()
+        for stage in self.outputs.inline:
+            stage.fire_timers(now_us)
+
+    def next_timer_us(self) -> int | None:
+        """The earliest time that any stage of this task waits for."""
+        times = [stage.next_timer_us() for stage in self.outputs.inline]
+        times.append(None if self.finished else self.timer_us)
+        return min((time for time in times if time is not None), default=None)
+
+    def end(self, port: int) -> None:
+        """One input channel of a port has ended."""
+        if self.finished:
+            return
+        self._open_channels[port] -= 1
+        if self._open_channels[port] == 0:
+            with noted(self.name):
+                self.operator.on_end(port, self.outputs)
+        self._settle()
+
+    def close(self, *, failed: bool) -> list[BaseException]:
+        """Close the operator and the stages within; return what went wrong while closing."""
+        errors: list[BaseException] = []
+        if self._opened:
+            self._opened = False
+            try:
+                with noted(self.name):
+                    self.operator.close(failed=failed)
+            except Exception as error:
+                errors.append(error)
+        for stage in self.outputs.inline:
+            errors += stage.close(failed=failed or bool(errors))
+        return errors
+
+    def stages(self) -> "list[Stage]":
+        """This stage and those that run within it."""
+        return [self, *(inner for stage in self.outputs.inline for inner in stage.stages())]
+
+    def _settle(self) -> None:
+        """Pass the end on, once nothing more can come: all inputs ended, or the operator or its readers are done."""
+        if self.finished:
+            return
+        ended = not any(self._open_channels.values())
+        if ended or self.operator.finished or not self.outputs.wanted:
+            self.finished = True
+            self.outputs.end()
+
+    def _set_timer(self, time_us: int | None) -> None:
+        self.timer_us = time_us
+
+
+class noted:  # noqa: N801 - a context manager that reads as a word
+    """Add the operator's name to what is raised within, once."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Add the note, unless an operator within this one has done so."""
+        if error is not None and not any(
+            note.startswith("in operator ") for note in getattr(error, "__notes__", ())
+        ):
+            error.add_note(f"in operator {self._name}")
+
+
+def _no_ports(port: int) -> None:
+    raise AssertionError(f"an operator with one input cannot hold port {port}")

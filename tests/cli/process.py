@@ -1,0 +1,26 @@
+"""The command line in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+TIMEOUT_S = 60
+ENVIRONMENT = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+
+
+def streame(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run `streame` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "streame", *arguments],
+        cwd=cwd, env=ENVIRONMENT, check=False, capture_output=True, text=True, timeout=TIMEOUT_S,
+    )  # fmt: skip
+
+
+def start(*arguments: str, cwd: Path, stderr: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
+    """Start `streame` and go on."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "streame", *arguments],
+        cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=stderr, text=True,
+    )  # fmt: skip

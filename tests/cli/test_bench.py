@@ -1,0 +1,103 @@
+"""`streame bench`: that it measures, compares and judges; never how fast anything is."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from streame.cli.bench import command, profiles, runner
+from streame.cli.bench.case import Bar, Case, Outcome, Work
+from streame.cli.bench.catalog import CASES, find
+from streame.cli.bench.report import closing, lines, missed_bars
+from streame.cli.bench.runner import Result, Spread, run_case
+from streame.cli.failure import UsageError
+from tests.cli.process import streame
+
+
+def test_a_smoke_run_of_one_benchmark(tmp_path: Path) -> None:
+    done = streame("bench", "--smoke", "--json", "--only", "chain-8k", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "chain-8k" in done.stderr
+    assert "both sides of each gave the same" in done.stderr
+    told = json.loads(done.stdout)
+    (result,) = told["results"]
+    assert (told["smoke"], result["name"], result["rows"], result["rounds"]) == (True, "chain-8k", 200_000, 1)
+    assert {"rows_per_s", "cpu_s", "peak_rss_mb"} <= result["streame"].keys() & result["peer"].keys()
+    assert result["streame"]["ratio"]["median"] > 0
+    assert result["bars"][0]["holds"] is None
+
+
+def test_an_unknown_name_is_wrong_usage(tmp_path: Path) -> None:
+    done = streame("bench", "--only", "chain-9k", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "there is no benchmark 'chain-9k'; there are: chain-8k" in done.stderr
+
+
+def test_a_profiler_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiles, "TOOLS", ("no-such-profiler",))
+    with pytest.raises(UsageError, match=r"--profile needs no-such-profiler; pip install 'streame\[dev\]'"):
+        command._check_profilers(tmp_path / "profiles")
+    assert not (tmp_path / "profiles").exists()
+
+
+def test_names_are_unique_and_every_bar_is_measured() -> None:
+    names = [case.name for case in CASES]
+    assert len(set(names)) == len(names)
+    assert all(find(name).name == name for name in names)
+    assert all(case.peer is not None for case in CASES for bar in case.bars if bar.measure == "ratio")
+
+
+def _work(rows: int, folder: Path) -> Work:
+    return lambda: Outcome(rows, dict)
+
+
+CASE = Case(
+    "join-strings",
+    "a title",
+    _work,
+    rows=1_000,
+    smoke_rows=1_000,
+    bars=(Bar("ratio", 0.8), Bar("ms", 5, "at most")),
+)
+
+
+def test_bars_are_judged() -> None:
+    measures = {name: Spread(value, value, value) for name, value in {
+        "rows_per_s": 1e7, "cpu_s": 1.0, "peak_rss_mb": 100.0, "ratio": 0.5, "ms": 4.0,
+    }.items()}  # fmt: skip
+    result = Result(CASE, 1_000, 1, measures)
+    assert missed_bars([result]) == ["join-strings: 0.5 instead of ratio at least 0.8"]
+    text = "\n".join(line.plain for line in lines(result, judged=True))
+    assert "bar: ratio at least 0.8, is 0.5 (0.5 to 0.5): missed" in text
+    assert "bar: ms at most 5, is 4 (4 to 4): holds" in text
+    assert "Bars: 1 of 2 hold" in "\n".join(line.plain for line in closing([result], judged=True))
+
+
+def test_a_side_that_fails_is_told_with_its_error(tmp_path: Path) -> None:
+    absent = replace(find("ndjson"), files=None)
+    result = run_case(absent, smoke=True, folder=tmp_path, tell=lambda text: None)
+    assert result.error is not None
+    assert "Streame ended with exit code 1" in result.error
+    assert "nothing is there to read" in result.error or "clean.ndjson" in result.error
+
+
+def test_sides_that_differ_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([{"rows": 1.0}, {"rows": 2.0}])
+    monkeypatch.setattr(
+        runner, "run_side", lambda *_: {"measures": {"seconds": 1.0}, "digest": next(answers)}
+    )
+    result = run_case(find("chain-8k"), smoke=True, folder=tmp_path, tell=lambda text: None)
+    assert result.error == "Polars, eager gave {'rows': 2.0}, expected {'rows': 1.0}"
+
+
+def test_sums_of_floats_may_differ_in_the_last_digits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([{"sum": 0.1 + 0.2}, {"sum": 0.3}])
+    monkeypatch.setattr(
+        runner, "run_side", lambda *_: {"measures": {"seconds": 1.0}, "digest": next(answers)}
+    )
+    result = run_case(find("chain-8k"), smoke=True, folder=tmp_path, tell=lambda text: None)
+    assert result.error is None
+    assert result.streame["ratio"].median == 1.0

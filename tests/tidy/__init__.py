@@ -1,0 +1,1 @@
+"""The rules of the house, as pure functions over source text; `tests/test_tidy.py` applies them to every file."""
