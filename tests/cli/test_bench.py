@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from streame.cli.bench import command, profiles, runner
-from streame.cli.bench.case import Bar, Case, Outcome, Work
+from streame.cli.bench.case import AGAINST_PEER, Bar, Case, Outcome, Work
 from streame.cli.bench.catalog import CASES, find
-from streame.cli.bench.report import closing, lines, missed_bars
+from streame.cli.bench.report import as_data, closing, lines, missed_bars
 from streame.cli.bench.runner import Result, Spread, run_case
 from streame.cli.failure import UsageError
 from tests.cli.process import streame
@@ -45,12 +45,14 @@ def test_names_are_unique_and_every_bar_is_measured() -> None:
     names = [case.name for case in CASES]
     assert len(set(names)) == len(names)
     assert all(find(name).name == name for name in names)
-    assert all(case.peer is not None for case in CASES for bar in case.bars if bar.measure == "ratio")
+    assert all(case.peer is not None for case in CASES for bar in case.bars if bar.measure in AGAINST_PEER)
 
 
 def _work(rows: int, folder: Path) -> Work:
     return lambda: Outcome(rows, dict)
 
+
+MEASURES = {"seconds": 1.0, "peak_rss_mb": 100.0}
 
 CASE = Case(
     "join-strings",
@@ -82,11 +84,25 @@ def test_a_side_that_fails_is_told_with_its_error(tmp_path: Path) -> None:
     assert "nothing is there to read" in result.error or "clean.ndjson" in result.error
 
 
+def test_a_peer_that_is_not_installed_is_named_and_only_what_it_is_for_is_not_judged(tmp_path: Path) -> None:
+    bars = (Bar("ratio", 0.8), Bar("rows_per_s", 1))
+    without = replace(find("join-strings"), peer_needs="no_such_module", bars=bars)
+    result = run_case(without, smoke=True, folder=tmp_path, tell=lambda text: None)
+    assert (result.error, result.missing, result.peer) == (None, "no_such_module", {})
+    assert [bar.measure for bar, _ in result.bars()] == ["rows_per_s"]
+    text = "\n".join(line.plain for line in (*lines(result, judged=True), *closing([result], judged=True)))
+    reason = "no_such_module is not installed; pip install 'streame[dev]'"
+    assert f"Polars, lazy did not run: {reason}" in text
+    assert "bar: ratio at least 0.8, not judged without the other side" in text
+    assert "Benchmarks: 0 ran, and both sides of each gave the same." in text
+    assert f"1 ran without the other side: {reason}" in text
+    assert "Bars: 1 of 1 hold" in text
+    assert as_data([result], smoke=False)["results"][0]["missing"] == "no_such_module"
+
+
 def test_sides_that_differ_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([{"rows": 1.0}, {"rows": 2.0}])
-    monkeypatch.setattr(
-        runner, "run_side", lambda *_: {"measures": {"seconds": 1.0}, "digest": next(answers)}
-    )
+    monkeypatch.setattr(runner, "run_side", lambda *_: {"measures": MEASURES, "digest": next(answers)})
     result = run_case(find("chain-8k"), smoke=True, folder=tmp_path, tell=lambda text: None)
     assert result.error == "Polars, eager gave {'rows': 2.0}, expected {'rows': 1.0}"
 
@@ -95,9 +111,7 @@ def test_sums_of_floats_may_differ_in_the_last_digits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = iter([{"sum": 0.1 + 0.2}, {"sum": 0.3}])
-    monkeypatch.setattr(
-        runner, "run_side", lambda *_: {"measures": {"seconds": 1.0}, "digest": next(answers)}
-    )
+    monkeypatch.setattr(runner, "run_side", lambda *_: {"measures": MEASURES, "digest": next(answers)})
     result = run_case(find("chain-8k"), smoke=True, folder=tmp_path, tell=lambda text: None)
     assert result.error is None
     assert result.streame["ratio"].median == 1.0

@@ -7,6 +7,9 @@ from typing import Literal
 
 Numbers = Mapping[str, float]
 
+AGAINST_PEER = ("ratio", "peak_ratio")
+"""What is measured against the other side: its time by that of Streame, and the memory of Streame by its memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -59,6 +62,7 @@ class Case:
         smoke_rows: how many rows a smoke run takes.
         peer: the side of what it is compared with.
         peer_name: what that is.
+        peer_needs: the module without which it cannot run; only its absence is looked for here.
         bars: what Streame must reach.
         files: writes the files that both sides read; called once, before the rounds.
         rounds: how often each side runs.
@@ -71,6 +75,7 @@ class Case:
     smoke_rows: int
     peer: Side | None = None
     peer_name: str = "Polars"
+    peer_needs: str | None = None
     bars: tuple[Bar, ...] = ()
     files: Callable[[int, Path], None] | None = None
     rounds: int = 5

@@ -13,7 +13,7 @@ from streame.cli.bench.case import Bar
 from streame.cli.bench.runner import Measures, Result, Spread
 
 HEADER = f"{'':32}{'rows/s':>12}{'spread':>8}{'CPU s':>9}{'peak MB':>9}{'ratio':>8}"
-IN_COLUMNS = {"seconds", "rows_per_s", "cpu_s", "peak_rss_mb", "ratio"}
+IN_COLUMNS = {"seconds", "rows_per_s", "cpu_s", "peak_rss_mb", "ratio", "peak_ratio"}
 
 
 def lines(result: Result, *, judged: bool) -> Iterator[Text]:
@@ -33,20 +33,28 @@ def lines(result: Result, *, judged: bool) -> Iterator[Text]:
         ]
         if own:
             yield Text(f"    {', '.join(own)}", style)
+    if result.missing is not None:
+        yield Text(f"  {result.case.peer_name} did not run: {_not_installed(result.missing)}", "yellow")
+    can_be_judged = [bar for bar, _ in result.bars()]
     for bar in result.case.bars:
-        if judged:
+        if not judged:
+            yield Text(f"  bar: {_bar(bar)}, not judged in a smoke run", "dim")
+        elif bar in can_be_judged:
             yield _judgement(bar, result.streame[bar.measure])
         else:
-            yield Text(f"  bar: {_bar(bar)}, not judged in a smoke run", "dim")
+            yield Text(f"  bar: {_bar(bar)}, not judged without the other side", "dim")
 
 
 def closing(results: Sequence[Result], *, judged: bool) -> Iterator[Text]:
     """How many ran, and which bars were missed."""
     failed = [result.case.name for result in results if result.error is not None]
+    missing = [result.missing for result in results if result.missing is not None]
     if failed:
         yield Text(f"Benchmarks: {len(failed)} of {len(results)} failed: {', '.join(failed)}", "bold red")
     else:
-        yield Text(f"Benchmarks: {len(results)} ran, and both sides of each gave the same.")
+        yield Text(f"Benchmarks: {len(results) - len(missing)} ran, and both sides of each gave the same.")
+    for module in sorted(set(missing)):
+        yield Text(f"{missing.count(module)} ran without the other side: {_not_installed(module)}", "yellow")
     if judged:
         missed = missed_bars(results)
         bars = sum(len(result.bars()) for result in results)
@@ -84,6 +92,7 @@ def _result_data(result: Result, *, smoke: bool) -> dict[str, Any]:
         "rows": result.rows,
         "rounds": result.rounds,
         "error": result.error,
+        "missing": result.missing,
         "streame": {name: asdict(spread) for name, spread in result.streame.items()},
         "peer_name": result.case.peer_name if result.case.peer else None,
         "peer": {name: asdict(spread) for name, spread in result.peer.items()},
@@ -92,6 +101,10 @@ def _result_data(result: Result, *, smoke: bool) -> dict[str, Any]:
             for bar, value in result.bars()
         ],
     }
+
+
+def _not_installed(module: str) -> str:
+    return f"{module} is not installed; pip install 'streame[dev]'"
 
 
 def _columns(side: str, measures: Measures) -> str:

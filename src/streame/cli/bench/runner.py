@@ -6,10 +6,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
-from streame.cli.bench.case import Bar, Case
+from streame.cli.bench.case import AGAINST_PEER, Bar, Case
 from streame.cli.bench.child import arguments
 
 TIMEOUT_S = 600
@@ -48,6 +49,7 @@ class Result:
         streame: the measures of Streame.
         peer: those of the other side.
         error: why there are none.
+        missing: the module without which the other side could not run.
     """
 
     case: Case
@@ -56,10 +58,14 @@ class Result:
     streame: Measures = field(default_factory=dict)
     peer: Measures = field(default_factory=dict)
     error: str | None = None
+    missing: str | None = None
 
     def bars(self) -> list[tuple[Bar, float]]:
-        """Each bar with the value that it is held against."""
-        return [(bar, self.streame[bar.measure].median) for bar in self.case.bars if self.streame]
+        """Each bar that can be judged, with the value that is held against it."""
+        if not self.streame:
+            return []
+        judged = (bar for bar in self.case.bars if not (self.missing and bar.measure in AGAINST_PEER))
+        return [(bar, self.streame[bar.measure].median) for bar in judged]
 
 
 def run_case(case: Case, *, smoke: bool, folder: Path, tell: Callable[[str], None]) -> Result:
@@ -72,18 +78,21 @@ def run_case(case: Case, *, smoke: bool, folder: Path, tell: Callable[[str], Non
         tell: gets a word about what is going on.
     """
     rows, rounds = (case.smoke_rows, 1) if smoke else (case.rows, case.rounds)
+    missing = _missing(case)
     try:
         if case.files is not None:
             tell(f"{case.name}: writing its files")
             _run(case, "files", rows, folder)
-        mine, others = _rounds(case, rows, rounds, folder, tell)
+        sides = ["streame"] if case.peer is None or missing else ["streame", "peer"]
+        mine, others = _rounds(case, sides, rows, rounds, folder, tell)
     except BenchmarkError as error:
         return Result(case, rows, rounds, error=str(error))
     streame = _spreads(mine)
     if others:
-        ratios = [b["seconds"] / a["seconds"] for a, b in zip(mine, others, strict=True)]
-        streame["ratio"] = Spread.of(ratios)
-    return Result(case, rows, rounds, streame, _spreads(others))
+        pairs = list(zip(mine, others, strict=True))
+        streame["ratio"] = Spread.of([b["seconds"] / a["seconds"] for a, b in pairs])
+        streame["peak_ratio"] = Spread.of([a["peak_rss_mb"] / b["peak_rss_mb"] for a, b in pairs])
+    return Result(case, rows, rounds, streame, _spreads(others), missing=missing)
 
 
 def run_side(case: Case, side: str, rows: int, folder: Path) -> dict[str, dict[str, float]]:
@@ -92,10 +101,14 @@ def run_side(case: Case, side: str, rows: int, folder: Path) -> dict[str, dict[s
     return found
 
 
+def _missing(case: Case) -> str | None:
+    """The module that the other side needs, if it is not installed."""
+    return case.peer_needs if case.peer_needs and find_spec(case.peer_needs) is None else None
+
+
 def _rounds(
-    case: Case, rows: int, rounds: int, folder: Path, tell: Callable[[str], None]
+    case: Case, sides: Sequence[str], rows: int, rounds: int, folder: Path, tell: Callable[[str], None]
 ) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
-    sides = ["streame"] if case.peer is None else ["streame", "peer"]
     measures: dict[str, list[dict[str, float]]] = {"streame": [], "peer": []}
     expected: dict[str, float] | None = None
     for number in range(rounds):
