@@ -50,7 +50,7 @@ class AggregateState:
         """Merge the groups of another state into groups of this one.
 
         Args:
-            other: a state of the same aggregation; it must not be used any more.
+            other: a state of the same aggregation. It stays as it is: a slice of time is merged into every window over it.
             groups: for each group of `other` the group here, -1 to leave it out.
         """
         for piece in other.pieces:
