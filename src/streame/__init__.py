@@ -2,16 +2,8 @@
 
 from streame.api.dataframe import StreamDataFrame, concat
 from streame.api.job import Job, JobHandle, JobStatus, job
-from streame.api.scan import (
-    scan,
-    scan_csv,
-    scan_frames,
-    scan_ipc,
-    scan_ndjson,
-    scan_parquet,
-    scan_queue,
-    scan_rows,
-)
+from streame.api.scan import scan, scan_frames, scan_queue, scan_rows
+from streame.api.scan_files import scan_csv, scan_ipc, scan_ndjson, scan_parquet
 from streame.api.sinks import sink
 from streame.api.table import StreamTable
 from streame.core.deadletters import DEAD_LETTER_SCHEMA, BadRow

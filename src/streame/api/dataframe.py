@@ -5,6 +5,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import polars as pl
 
+from streame.api.event_time import EventTimeVerbs
 from streame.api.job import write_job
 from streame.api.nulls import NullVerbs
 from streame.api.refused import refuse
@@ -15,14 +16,23 @@ from streame.api.table import TableVerbs
 from streame.core.schemas import as_schema
 from streame.errors import PlanError
 from streame.io.memory import MemorySink
-from streame.plan.lower import is_bounded
-from streame.plan.nodes import Concat, MapBatches, Rejected, Scan, walk
+from streame.plan.nodes import (
+    Concat,
+    Late,
+    MapBatches,
+    Rejected,
+    RowWise,
+    Scan,
+    Stateful,
+    is_bounded,
+    walk,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class StreamDataFrame(RowWiseVerbs, NullVerbs, ReshapeVerbs, TableVerbs, SinkVerbs):
+class StreamDataFrame(RowWiseVerbs, NullVerbs, ReshapeVerbs, EventTimeVerbs, TableVerbs, SinkVerbs):
     """A plan over rows that never stop arriving, with the methods of `polars.LazyFrame`.
 
     Made by `st.scan_*`. It is immutable: a verb returns a new one and runs nothing. Its schema is always known,
@@ -124,6 +134,38 @@ class StreamDataFrame(RowWiseVerbs, NullVerbs, ReshapeVerbs, TableVerbs, SinkVer
                 f'rejected: no source above ({names}) sets rows aside; give it on_error="dead_letter"'
             )
         return StreamDataFrame(Rejected(self._node))
+
+    @property
+    def late(self) -> "StreamDataFrame":
+        """The rows that came after all their windows had closed, as a stream of their own.
+
+        They are those of the nearest verb above that closes windows or sets rows aside by time, as they were when
+        they came there. Late rows are counted in the metrics of that verb even if nobody reads them here.
+
+        Returns:
+            The columns that go into that verb. A row is late if every window that it belongs to had ended when its
+            own split had come so far, so which rows are late depends on the order within each split alone; only
+            a split that was idle can add to them.
+
+        Raises:
+            PlanError: when no verb above has late rows.
+
+        Example:
+            >>> from datetime import datetime
+            >>> import polars as pl, streame as st
+            >>> times = [datetime(2024, 1, 1, 12, minute) for minute in (0, 9, 1)]
+            >>> clicks = st.scan_frames([pl.DataFrame({"at": times})], event_time="at")
+            >>> counts = clicks.group_by_dynamic("at", every="5m").agg(n=pl.len())
+            >>> counts.late.collect()["at"].to_list()
+            [datetime.datetime(2024, 1, 1, 12, 1)]
+        """
+        node = self._node
+        while isinstance(node, RowWise):
+            node = node.inputs[0]
+        schema = node.late_schema if isinstance(node, Stateful) else None
+        if not isinstance(node, Stateful) or schema is None:
+            raise PlanError("late: no verb right above has windows that close, so no row can be late for it")
+        return StreamDataFrame(Late(node, schema))
 
     def collect(self, *, errors: Any = None, parallelism: int | None = None) -> pl.DataFrame:
         """Run the plan to its end and return all rows; for bounded sources only.

@@ -7,7 +7,7 @@ from typing import Literal
 
 import polars as pl
 
-Kind = Literal["syntax", "encoding", "type", "null", "columns", "size", "compute"]
+Kind = Literal["syntax", "encoding", "type", "null", "columns", "size", "compute", "time"]
 """Why a row was refused.
 
 * `syntax`: the line is no document of its format
@@ -17,6 +17,7 @@ Kind = Literal["syntax", "encoding", "type", "null", "columns", "size", "compute
 * `columns`: a line has too few or too many fields
 * `size`: the row is larger than a row may be
 * `compute`: a verb could not be computed for the row
+* `time`: the event time is missing where one is needed, or centuries away
 """
 
 OnError = Literal["fail", "dead_letter", "drop"]

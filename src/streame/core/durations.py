@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 
+from streame.core.time import EventTime
 from streame.errors import PlanError
 
 _UNIT_US = {
@@ -16,6 +17,38 @@ _UNIT_US = {
 }
 _PART = re.compile(r"(\d+)(us|ms|s|m|h|d|w)")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
+
+
+_TICKS = re.compile(r"(\d+)i")
+
+
+def duration_ticks(value: str | timedelta | int, time: EventTime, *, where: str) -> int:
+    """A fixed duration in ticks of a time column.
+
+    Args:
+        value: as for `duration_us`; for an integer column a number of ticks, `10` or `"10i"`.
+        time: the column.
+        where: what it is for, named in the error.
+
+    Raises:
+        PlanError: when it is negative, cannot be read, or is not a whole number of ticks.
+    """
+    if time.is_ticks:
+        ticks = _TICKS.fullmatch(value) if isinstance(value, str) else None
+        if ticks is not None:
+            return int(ticks.group(1))
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+        if value in {"0s", timedelta(0)}:
+            return 0
+        raise PlanError(
+            f"{where}: {time.column} is an integer column, whose ticks have no unit; write a number of ticks, "
+            f"such as '10i', in the place of {value!r}"
+        )
+    if isinstance(value, int):
+        raise PlanError(f"{where}: found the number {value}; write a duration such as '10s' or a timedelta")
+    # A duration finer than the column is rounded up: rows may be later than asked for, never less.
+    return -(-duration_us(value, where=where) * 1_000 // time.ns_per_tick)
 
 
 def duration_us(value: str | timedelta, *, where: str) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -37,12 +38,40 @@ class Batch:
     """Some rows, in source order.
 
     Args:
-        frame: the rows.
+        frame: the rows, with hidden columns (`core/hidden.py`) where there are any.
         positions: where they came from, as long as rows and positions still correspond one to one.
+        split: the source and split that all of them came from, where that is known.
     """
 
     frame: pl.DataFrame
     positions: Positions | None = None
+    split: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """No row older than this is expected on this edge; what comes all the same is late or nearly so.
+
+    Args:
+        time: nanoseconds since 1970, or the ticks of an integer event time; `None` while the sender is idle and
+            should not be waited for.
+    """
+
+    time: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SplitStatus:
+    """What a source says of one of its splits, for whoever makes watermarks of its rows.
+
+    Args:
+        split: the source and the split.
+        state: `open` from when it is known, before its first row; `idle` when it was polled for long and gave
+            nothing; `ended` after its last row. A row of an idle split makes it `open` again.
+    """
+
+    split: tuple[str, str]
+    state: Literal["open", "idle", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,4 +81,4 @@ class EndOfStream:
 
 END_OF_STREAM = EndOfStream()
 
-Message = Batch | EndOfStream
+Message = Batch | Watermark | SplitStatus | EndOfStream

@@ -2,10 +2,8 @@
 
 import polars as pl
 
+from streame.core.hidden import POSITION
 from streame.core.messages import Batch
-
-POSITION = "__position"
-"""The hidden column: `{source, split, offset}` of the row, or null where a row has no position of its own."""
 
 POSITION_DTYPE = pl.Struct({"source": pl.String(), "split": pl.String(), "offset": pl.Int64()})
 
@@ -25,11 +23,6 @@ def with_position_column(batch: Batch) -> pl.DataFrame:
         ).alias(POSITION)
     )
     return frame.hstack(position)
-
-
-def without_position_column(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame as the user knows it."""
-    return frame.drop(POSITION) if POSITION in frame.columns else frame
 
 
 def describe_position(frame: pl.DataFrame, row: int) -> str:

@@ -184,6 +184,7 @@ class QueueSource(Source):
     """
 
     bounded = False
+    one_split = True
     python_rows = True
 
     def __init__(self, items: AnyQueue, schema: pl.Schema, required: Collection[str] = ()) -> None:

@@ -72,6 +72,7 @@ class RowsSource(Source):
     """
 
     bounded = True
+    one_split = True
     python_rows = True
 
     def __init__(self, iterable: Iterable[Any], schema: pl.Schema, required: Collection[str] = ()) -> None:
@@ -129,6 +130,7 @@ class FramesSource(Source):
     """
 
     bounded = True
+    one_split = True
 
     def __init__(
         self, iterable: Iterable[Any], schema: pl.Schema | None = None, required: Collection[str] = ()

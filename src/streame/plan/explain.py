@@ -7,11 +7,11 @@ from functools import singledispatch
 import polars as pl
 
 from streame.core.expressions import to_text
-from streame.plan.lower import is_bounded
 from streame.plan.names import Names, operator_names
 from streame.plan.nodes import (
     Concat,
     Filter,
+    Late,
     MapBatches,
     Node,
     Project,
@@ -19,8 +19,11 @@ from streame.plan.nodes import (
     Reshape,
     RowWise,
     Scan,
+    SetEventTime,
+    Stateful,
     TableJoin,
     Write,
+    is_bounded,
     walk,
 )
 from streame.plan.rewrite import consumer_counts
@@ -100,6 +103,12 @@ def _title(chain: list[Node]) -> str:
             return f"{join.name} ({join.how} join with a table)"
         case [Write() as write]:
             return f"{write.name}" + (f" ({write.text})" if write.text else "")
+        case [Stateful() as stateful]:
+            return f"{stateful.name} ({stateful.title})"
+        case [SetEventTime() as timed]:
+            return f"event time {timed.column}"
+        case [Late()]:
+            return "late rows of what follows"
         case [Concat()]:
             return "concat"
         case [Rejected()]:
@@ -126,6 +135,23 @@ def _(node: Scan) -> list[str]:
     if node.required:
         lines.append(f"required: {', '.join(node.required)}")
     return lines
+
+
+@describe.register(SetEventTime)
+def _(node: SetEventTime) -> list[str]:
+    assert node.event_time is not None
+    late = (
+        f"{node.delay} ticks"
+        if node.event_time.is_ticks
+        else seconds(node.delay * node.event_time.ns_per_tick)
+    )
+    idle = seconds(node.idle_timeout_us * 1000)
+    return [f"rows may be {late} late; a split that gives nothing for {idle} is not waited for"]
+
+
+@describe.register(Stateful)
+def _(node: Stateful) -> list[str]:
+    return [*node.details, f"state: {node.bound}"]
 
 
 @describe.register(Filter)
@@ -183,6 +209,11 @@ def _(node: TableJoin) -> list[str]:
         case wait_us:
             lines.append(f"rows without a match wait up to {wait_us / 1e6:g} s of the wall clock")
     return lines
+
+
+def seconds(time_ns: int) -> str:
+    """A duration for people."""
+    return f"{time_ns / 1e9:g} s"
 
 
 def _schema(schema: pl.Schema) -> str:

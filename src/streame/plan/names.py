@@ -6,12 +6,15 @@ from itertools import chain, count
 from streame.plan.nodes import (
     Concat,
     Filter,
+    Late,
     MapBatches,
     Node,
     Project,
     Rejected,
     Reshape,
     Scan,
+    SetEventTime,
+    Stateful,
     TableJoin,
     Write,
     walk,
@@ -26,7 +29,9 @@ def operator_names(roots: Sequence[Node]) -> Names:
     Sources, joins and sinks have the name that the user gave or that was derived from what they are.
     """
     nodes = list(walk(*roots))
-    names: Names = {id(node): node.name for node in nodes if isinstance(node, Scan | TableJoin | Write)}
+    names: Names = {
+        id(node): node.name for node in nodes if isinstance(node, Scan | TableJoin | Stateful | Write)
+    }
     taken = set(names.values())
     for node in nodes:
         if id(node) not in names:
@@ -50,7 +55,11 @@ def _word(node: Node) -> str:
             return "map_batches"
         case Concat():
             return "concat"
+        case SetEventTime():
+            return "event_time"
         case Rejected():
             return "rejected"
+        case Late():
+            return "late"
         case _:
             raise AssertionError(f"no word for {type(node).__name__}")

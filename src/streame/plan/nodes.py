@@ -9,13 +9,40 @@ import polars as pl
 
 from streame.core.deadletters import DEAD_LETTER_SCHEMA, OnError
 from streame.core.expressions import NamedExpr
+from streame.core.time import EventTime
 from streame.io.sink import Sink
 from streame.io.source import Source
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """One verb of a plan. Nodes are compared by identity: the same object is the same computation."""
+    """One verb of a plan. Nodes are compared by identity: the same object is the same computation.
+
+    Attributes:
+        event_time: the column that says when a row happened, if there is one.
+        is_changes: whether its rows carry a weight: an update takes the old row back and puts the new one out.
+    """
+
+    event_time: EventTime | None = field(init=False, repr=False)
+    is_changes: bool = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Work out once what would otherwise be asked along the whole plan again and again."""
+        object.__setattr__(self, "event_time", self._event_time())
+        object.__setattr__(self, "is_changes", self._is_changes())
+
+    def _event_time(self) -> EventTime | None:
+        """What becomes of event time; a verb that says nothing ends it."""
+        return None
+
+    def _is_changes(self) -> bool:
+        """Whether rows carry a weight; so they do where those of an input do."""
+        return any(each.is_changes for each in self.inputs)
+
+    @property
+    def reads(self) -> tuple[frozenset[str] | None, ...]:
+        """The columns that it needs of each input, whatever comes out of it; `None` for all."""
+        return (None,) * len(self.inputs)
 
     @property
     def schema(self) -> pl.Schema:
@@ -25,7 +52,7 @@ class Node:
     @property
     def inputs(self) -> tuple["Node", ...]:
         """The nodes that it takes rows from, in the order of its ports."""
-        values = (getattr(self, each.name) for each in fields(self))
+        values = (getattr(self, each.name) for each in fields(self) if each.init)
         return tuple(value for value in values if isinstance(value, Node))
 
 
@@ -68,6 +95,11 @@ class Filter(Node):
     def __post_init__(self) -> None:
         """Keep the schema, so that a long chain of filters is not walked for it."""
         object.__setattr__(self, "schema", self.input.schema)
+        Node.__post_init__(self)
+
+    def _event_time(self) -> EventTime | None:
+        """The same."""
+        return self.input.event_time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +117,15 @@ class Project(Node):
     def schema(self) -> pl.Schema:
         """The outputs."""
         return pl.Schema({output.name: output.dtype for output in self.outputs})
+
+    def _event_time(self) -> EventTime | None:
+        """It follows its column through a renaming, and ends where that is left out or computed anew."""
+        time = self.input.event_time
+        if time is None:
+            return None
+        names = [output.name for output in self.outputs if output.column == time.column]
+        kept = time.column if time.column in names else next(iter(names), None)
+        return None if kept is None else EventTime(kept, time.dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,6 +152,13 @@ class Reshape(Node):
     def schema(self) -> pl.Schema:
         """As Polars says."""
         return self.output
+
+    def _event_time(self) -> EventTime | None:
+        """It stays where other columns stay beside their row."""
+        time = self.input.event_time
+        if time is None or not self.carries or self.output.get(time.column) != time.dtype:
+            return None
+        return time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,10 +187,68 @@ class Concat(Node):
         """The same for all inputs."""
         return self.parts[0].schema
 
+    def _event_time(self) -> EventTime | None:
+        """That of the parts, if it is the same in all."""
+        first, *others = (part.event_time for part in self.parts)
+        return first if all(other == first for other in others) else None
+
     @property
     def inputs(self) -> tuple[Node, ...]:
         """The parts."""
         return self.parts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stateful(Node):
+    """A verb that keeps something from row to row, which is found again under the operator's name."""
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        """What it is, in a few words for `explain()`."""
+        raise NotImplementedError
+
+    @property
+    def details(self) -> list[str]:
+        """What it does, line by line for `explain()`."""
+        return []
+
+    @property
+    def late_schema(self) -> pl.Schema | None:
+        """The columns of its late rows; `None` where no row can be late."""
+        return None
+
+    @property
+    def bound(self) -> str:
+        """What bounds its state, in words for `explain()`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SetEventTime(Node):
+    """Say which column tells when a row happened, and how late a row may be.
+
+    Args:
+        input: where the rows come from.
+        column: the column.
+        delay: how late a row may be, in ticks of the column.
+        idle_timeout_us: after how long a split that gives nothing is not waited for.
+    """
+
+    input: Node
+    column: str
+    delay: int
+    idle_timeout_us: int
+
+    @property
+    def schema(self) -> pl.Schema:
+        """The same."""
+        return self.input.schema
+
+    def _event_time(self) -> EventTime:
+        """This column."""
+        return EventTime(self.column, self.input.schema[self.column])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,6 +284,10 @@ class TableJoin(Node):
         """As Polars says."""
         return self.output
 
+    def _event_time(self) -> EventTime | None:
+        """That of the stream."""
+        return self.input.event_time
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rejected(Node):
@@ -189,6 +299,27 @@ class Rejected(Node):
     def schema(self) -> pl.Schema:
         """The same for every dead letter."""
         return DEAD_LETTER_SCHEMA
+
+    def _is_changes(self) -> bool:
+        """A letter is not taken back."""
+        return False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Late(Node):
+    """The rows that came too late for `input`, a verb that closes windows, as they were when they came there."""
+
+    input: Stateful
+    output: pl.Schema
+
+    @property
+    def schema(self) -> pl.Schema:
+        """That of the rows that go into the verb."""
+        return self.output
+
+    def _is_changes(self) -> bool:
+        """A late row is not taken back."""
+        return False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -237,3 +368,8 @@ def walk(*roots: Node) -> Iterator[Node]:
         else:
             stack.append((node, True))
             stack += [(each, False) for each in reversed(node.inputs)]
+
+
+def is_bounded(node: Node) -> bool:
+    """Whether the rows of a node end."""
+    return all(scan.source.bounded for scan in walk(node) if isinstance(scan, Scan))

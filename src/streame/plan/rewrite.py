@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 from streame.plan.nodes import Concat, Node, walk
 
@@ -30,7 +31,8 @@ def with_inputs(node: Node, inputs: Sequence[Node]) -> Node:
     if isinstance(node, Concat):
         return replace(node, parts=tuple(inputs))
     names = [each.name for each in fields(node) if isinstance(getattr(node, each.name), Node)]
-    return replace(node, **dict(zip(names, inputs, strict=True)))
+    changed: dict[str, Any] = dict(zip(names, inputs, strict=True))
+    return replace(node, **changed)
 
 
 def consumer_counts(roots: Sequence[Node]) -> Counter[int]:

@@ -72,7 +72,7 @@ class _Builder:
                 ]
                 splitter = Partitioner(edge.key, len(targets)) if edge.key and len(targets) > 1 else None
                 channel = ChannelOutput(targets, splitter)
-                (outputs.rows if edge.output == "rows" else outputs.rejected).append(channel)
+                outputs.of(edge.output).append(channel)
         return stages
 
     def _feeds(self, vertex: OperatorVertex, instance: int) -> list[tuple[Edge, int]]:

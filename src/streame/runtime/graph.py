@@ -18,7 +18,7 @@ class Edge:
     Args:
         upstream: the name of the vertex whose output it takes.
         port: the number of the input.
-        output: its rows, or the rows that it refused.
+        output: its rows, the rows that it refused, or those that came too late.
         key: columns and dtypes by whose key group the rows are shared out among the instances; without it the
             edge connects instance to instance, or all instances to the only one.
         bounded: whether a full channel holds its sender back. Only where that could never end, because the
@@ -27,7 +27,7 @@ class Edge:
 
     upstream: str
     port: int = 0
-    output: Literal["rows", "rejected"] = "rows"
+    output: Literal["rows", "rejected", "late"] = "rows"
     key: pl.Schema | None = None
     bounded: bool = True
 
@@ -41,8 +41,9 @@ class SourceVertex:
         source: what is read.
         on_error: what happens to rows that it refuses.
         columns: the columns that leave it; `None` for all.
-        keep_positions: whether rows carry their position in a hidden column, because a verb that may fail
-            stands where the batch's own positions no longer reach.
+        keep_positions: whether rows carry their position in a hidden column, because a verb that may fail, or one
+            that goes by the order of rows, stands where the batch's own positions no longer reach.
+        idle_timeout_us: after how long a split that gives nothing is not waited for; `None` where nobody asks.
     """
 
     name: str
@@ -50,6 +51,7 @@ class SourceVertex:
     on_error: OnError
     columns: tuple[str, ...] | None = None
     keep_positions: bool = False
+    idle_timeout_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class Graph:
         """Whether `vertex` runs within its neighbour's task: a direct call instead of a channel.
 
         So it is where rows go from one operator to one other without being shared out, unless it asks for a
-        task of its own. Refused rows always go through a channel.
+        task of its own. Refused and late rows always go through a channel.
         """
         if vertex.separate or len(vertex.inputs) != 1:
             return False

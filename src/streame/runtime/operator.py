@@ -1,13 +1,14 @@
 """The interface of an operator, and what it is given."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 import polars as pl
 
 from streame.core.clock import Clock
-from streame.core.messages import Batch
+from streame.core.messages import Batch, SplitStatus
+from streame.core.metrics import NO_STATE, StateSize
 
 
 class Collector(Protocol):
@@ -15,6 +16,21 @@ class Collector(Protocol):
 
     def emit(self, batch: Batch) -> None:
         """Send rows on. Blocks while what follows is full."""
+
+    def watermark(self, time: int | None) -> None:
+        """Say that no row older than `time` will be emitted, except rows that are late already.
+
+        What is not newer than the last one is not sent again. `None`: do not wait for this operator.
+        """
+
+    def split_status(self, status: SplitStatus) -> None:
+        """Pass on what a source says of a split, for an operator that makes watermarks."""
+
+    def late(self, rows: pl.DataFrame) -> None:
+        """Send rows on that came too late to count. They are counted, also where nobody takes them."""
+
+    def count_gap(self, rows: int) -> None:
+        """Count rows that belong to no window."""
 
     def reject(self, letters: pl.DataFrame) -> None:
         """Send dead letters (of `DEAD_LETTER_SCHEMA`) on."""
@@ -49,6 +65,9 @@ class Operator:
     finished: bool = False
     """Set by the operator when nothing more will come of it, although some inputs go on."""
 
+    timed_ports: Collection[int] | None = None
+    """The inputs whose watermarks count; all by default."""
+
     def open(self, context: OperatorContext) -> None:
         """Called once, before anything else."""
 
@@ -56,11 +75,25 @@ class Operator:
         """Take rows from input `port`."""
         raise NotImplementedError
 
+    def on_watermark(self, time: int, out: Collector) -> None:
+        """The smallest watermark of the timed inputs has risen to `time`; `WATERMARK_MAX` once all of them ended.
+
+        Idle inputs are left out. An operator that holds rows back sends on the least time it may still emit.
+        """
+        out.watermark(time)
+
+    def on_split(self, port: int, status: SplitStatus, out: Collector) -> None:
+        """What a source says of a split; ends here unless the operator hands rows on one by one."""
+
     def on_timer(self, time_us: int, out: Collector) -> None:
         """The time that was set has come."""
 
     def on_end(self, port: int, out: Collector) -> None:
         """Input `port` has ended."""
+
+    def state_size(self) -> StateSize:
+        """How much it keeps. Asked about once a second, so it must be cheap."""
+        return NO_STATE
 
     def interrupt(self) -> None:
         """The job has failed: wait no longer. Called from another thread."""

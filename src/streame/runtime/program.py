@@ -14,7 +14,7 @@ from polars.exceptions import PolarsError
 
 from streame.core.expressions import substitute_columns
 from streame.core.frames import frame_of
-from streame.core.positions import POSITION
+from streame.core.hidden import HIDDEN
 from streame.runtime.steps import FilterStep, FrameStep, MapStep, Output, ProjectStep, Step
 
 Columns = dict[str, pl.Series]
@@ -141,7 +141,7 @@ def _filter_call(step: FilterStep, needed: set[str] | None) -> Call:
         kept = {
             name: series.filter(mask)
             for name, series in columns.items()
-            if needed is None or name in needed or name == POSITION
+            if needed is None or name in needed or name in HIDDEN
         }
         for series in kept.values():
             return kept, len(series)
@@ -167,8 +167,9 @@ def _project_call(outputs: Sequence[Output]) -> Call:
                 result[output.name] = output.constant.new_from_index(0, height).alias(output.name)
             else:
                 result[output.name] = computed[output.name]
-        if POSITION in columns:
-            result[POSITION] = columns[POSITION]
+        for name in HIDDEN:
+            if name in columns:
+                result[name] = columns[name]
         return result, height
 
     return call

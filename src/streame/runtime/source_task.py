@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from streame.core.clock import Clock, to_datetime
 from streame.core.deadletters import BadRow, dead_letters, shorten
 from streame.core.frames import frame_of
-from streame.core.messages import BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, Positions
+from streame.core.messages import BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, Positions, SplitStatus
 from streame.core.metrics import OperatorMetrics
 from streame.core.positions import with_position_column
 from streame.errors import DataError
@@ -37,9 +37,9 @@ class SourceTask:
         self.outputs = Outputs(self.metrics)
         self._vertex = vertex
         self._clock = clock
-        self._reader = SplitReader(vertex.name, vertex.source, clock)
+        self._reader = SplitReader(vertex.name, vertex.source, clock, vertex.idle_timeout_us)
         self._stopping = threading.Event()
-        self._round: Iterator[tuple[str, Chunk]] = iter(())
+        self._round: Iterator[tuple[str, Chunk] | SplitStatus] = iter(())
         self._round_began = 0.0
         self._round_gave = True
         self._done = False
@@ -61,9 +61,14 @@ class SourceTask:
         if self._stopping.is_set() or not self.outputs.wanted:
             return self._finish()
         item = next(self._round, None)
+        if isinstance(item, SplitStatus):
+            self._tell(item)
+            return True
         if item is not None:
             self._round_gave = True
+            began_us = self._clock.now_us()
             self._hand_on(*item)
+            self._reader.busy_us += self._clock.now_us() - began_us
             return True
         if self._reader.ended:
             return self._finish()
@@ -100,6 +105,11 @@ class SourceTask:
         self.outputs.end()
         return True
 
+    def _tell(self, status: SplitStatus) -> None:
+        """Say what became of a split, where anyone asks."""
+        if self._vertex.idle_timeout_us is not None:
+            self.outputs.split_status(status)
+
     def _hand_on(self, split: str, chunk: Chunk) -> None:
         self.metrics.batches += 1
         self.metrics.rows_in += chunk.frame.height + len(chunk.rejected)
@@ -108,7 +118,7 @@ class SourceTask:
         if chunk.frame.height == 0:
             return
         positions = Positions(self.name, split, chunk.offsets) if chunk.offsets is not None else None
-        batch = Batch(chunk.frame, positions)
+        batch = Batch(chunk.frame, positions, (self.name, split))
         for part in _bounded(batch):
             self.outputs.emit(self._leaving(part))
 
@@ -117,8 +127,8 @@ class SourceTask:
         if self._vertex.columns is not None and len(self._vertex.columns) < frame.width:
             frame = frame_of([frame.get_column(name) for name in self._vertex.columns])
         if self._vertex.keep_positions:
-            return Batch(with_position_column(Batch(frame, batch.positions)))
-        return Batch(frame, batch.positions)
+            return Batch(with_position_column(Batch(frame, batch.positions)), split=batch.split)
+        return Batch(frame, batch.positions, batch.split)
 
     def _refuse(self, split: str, rows: Sequence[BadRow]) -> None:
         match self._vertex.on_error:
@@ -146,7 +156,8 @@ def _bounded(batch: Batch) -> Iterator[Batch]:
         yield batch
         return
     for start in range(0, frame.height, rows):
-        yield Batch(frame[start : start + rows], _slice(batch.positions, start, start + rows))
+        positions = _slice(batch.positions, start, start + rows)
+        yield Batch(frame[start : start + rows], positions, batch.split)
 
 
 def _slice(positions: Positions | None, start: int, stop: int) -> Positions | None:

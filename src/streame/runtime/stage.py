@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import polars as pl
 
 from streame.core.clock import Clock
-from streame.core.messages import END_OF_STREAM, Batch
+from streame.core.messages import END_OF_STREAM, Batch, EndOfStream, SplitStatus, Watermark
 from streame.core.metrics import OperatorMetrics
 from streame.runtime.channel import Inbox
 from streame.runtime.operator import Operator, OperatorContext
+from streame.runtime.progress import Idle, Progress
+
+MEASURE_INTERVAL_US = 1_000_000
+"""How often an operator is asked how much it keeps."""
 
 
 class Splitter(Protocol):
@@ -47,10 +51,10 @@ class ChannelOutput:
             if part.height:
                 inbox.put(channel, Batch(part))
 
-    def end(self) -> None:
-        """Say that nothing follows."""
+    def tell(self, message: Watermark | SplitStatus | EndOfStream) -> None:
+        """Say something to every instance that follows."""
         for inbox, channel in self.targets:
-            inbox.put(channel, END_OF_STREAM)
+            inbox.put(channel, message)
 
 
 class Outputs:
@@ -61,13 +65,22 @@ class Outputs:
         self.inline: list[Stage] = []
         self.rows: list[ChannelOutput] = []
         self.rejected: list[ChannelOutput] = []
+        self.lates: list[ChannelOutput] = []
+        self._watermark: int | None = None
+        self._idle = False
 
     @property
     def wanted(self) -> bool:
         """Whether anyone still takes the rows; a sink has no outputs and is always wanted."""
         if not self.inline and not self.rows:
             return True
-        return any(not stage.finished for stage in self.inline) or any(output.wanted for output in self.rows)
+        return any(not stage.finished for stage in self.inline) or any(
+            output.wanted for output in (*self.rows, *self.lates)
+        )
+
+    def of(self, output: Literal["rows", "rejected", "late"]) -> "list[ChannelOutput]":
+        """The channels that take one kind of rows."""
+        return {"rows": self.rows, "rejected": self.rejected, "late": self.lates}[output]
 
     def emit(self, batch: Batch) -> None:
         """Send rows to all that follow."""
@@ -76,6 +89,41 @@ class Outputs:
             stage.take(0, batch)
         for output in self.rows:
             output.send(batch)
+
+    def watermark(self, time: int | None) -> None:
+        """Tell all that follow how far event time has come, if that is news."""
+        if time is None:
+            if self._idle:
+                return
+            self._idle = True
+        elif self._watermark is not None and time <= self._watermark:
+            if not self._idle:
+                return
+            self._idle, time = False, self._watermark
+        else:
+            self._idle, self._watermark, self.metrics.watermark = False, time, time
+        message = Watermark(time)
+        for stage in self.inline:
+            stage.heed(0, message)
+        for output in self.rows:
+            output.tell(message)
+
+    def split_status(self, status: SplitStatus) -> None:
+        """Pass on what a source says of a split."""
+        for stage in self.inline:
+            stage.split(0, status)
+        for output in self.rows:
+            output.tell(status)
+
+    def late(self, rows: pl.DataFrame) -> None:
+        """Send late rows to all that take them."""
+        self.metrics.late += rows.height
+        for output in self.lates:
+            output.send(Batch(rows))
+
+    def count_gap(self, rows: int) -> None:
+        """Count rows that belong to no window."""
+        self.metrics.gaps += rows
 
     def reject(self, letters: pl.DataFrame) -> None:
         """Send dead letters to all that take them."""
@@ -90,9 +138,9 @@ class Outputs:
     def end(self) -> None:
         """Say that nothing follows."""
         for stage in self.inline:
-            stage.end(0)
-        for output in (*self.rows, *self.rejected):
-            output.end()
+            stage.end(0, 0)
+        for output in (*self.rows, *self.rejected, *self.lates):
+            output.tell(END_OF_STREAM)
 
 
 class Stage:
@@ -113,10 +161,16 @@ class Stage:
         self.finished = False
         self._opened = False
         self._open_channels = {port: list(ports).count(port) for port in ports}
+        timed = operator.timed_ports
+        self._progress = Progress(
+            [channel for channel, port in enumerate(ports) if timed is None or port in timed]
+        )
+        self._measured_us: int | None = None
 
     def open(self, clock: Clock, inbox: Inbox | None) -> None:
         """Open the operator, and the stages that run within it."""
         self._opened = True
+        self._clock = clock
         context = OperatorContext(
             name=self.name,
             clock=clock,
@@ -155,10 +209,35 @@ class Stage:
         times.append(None if self.finished else self.timer_us)
         return min((time for time in times if time is not None), default=None)
 
-    def end(self, port: int) -> None:
-        """One input channel of a port has ended."""
+    def heed(self, channel: int, watermark: Watermark) -> None:
+        """Event time has come so far on an input channel."""
         if self.finished:
             return
+        self._advance(self._progress.heard(channel, watermark.time))
+        self._settle()
+
+    def split(self, port: int, status: SplitStatus) -> None:
+        """What a source says of a split."""
+        if not self.finished:
+            with noted(self.name):
+                self.operator.on_split(port, status, self.outputs)
+            self._settle()
+
+    def _advance(self, change: "int | Idle | None") -> None:
+        """Tell the operator how far event time has come."""
+        if change is None:
+            return
+        with noted(self.name):
+            if isinstance(change, Idle):
+                self.outputs.watermark(None)
+            else:
+                self.operator.on_watermark(change, self.outputs)
+
+    def end(self, channel: int, port: int) -> None:
+        """An input channel of a port has ended."""
+        if self.finished:
+            return
+        self._advance(self._progress.ended(channel))
         self._open_channels[port] -= 1
         if self._open_channels[port] == 0:
             with noted(self.name):
@@ -187,10 +266,20 @@ class Stage:
         """Pass the end on, once nothing more can come: all inputs ended, or the operator or its readers are done."""
         if self.finished:
             return
+        now_us = self._clock.now_us()
+        if self._measured_us is None or now_us - self._measured_us >= MEASURE_INTERVAL_US:
+            self._measure(now_us)
         ended = not any(self._open_channels.values())
         if ended or self.operator.finished or not self.outputs.wanted:
             self.finished = True
+            self._measure(now_us)
             self.outputs.end()
+
+    def _measure(self, now_us: int) -> None:
+        """Write down how much the operator keeps."""
+        self._measured_us = now_us
+        size = self.operator.state_size()
+        self.metrics.state_rows, self.metrics.state_bytes = size.rows, size.bytes
 
     def _set_timer(self, time_us: int | None) -> None:
         self.timer_us = time_us

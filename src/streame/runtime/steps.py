@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from streame.core.positions import POSITION, POSITION_DTYPE
+from streame.core.hidden import POSITION, hidden_of
+from streame.core.positions import POSITION_DTYPE
 from streame.errors import DataError
 
 BatchFunction = Callable[[pl.DataFrame], pl.DataFrame]
@@ -85,10 +86,9 @@ class FrameStep:
 
     def apply(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The frame after the verb."""
-        if self.carries or POSITION not in frame.columns:
-            return self.function(frame.lazy()).collect(engine="in-memory")
-        result = self.function(frame.drop(POSITION).lazy()).collect(engine="in-memory")
-        return result.with_columns(pl.lit(None, dtype=POSITION_DTYPE).alias(POSITION))
+        hidden = [] if self.carries else hidden_of(frame)
+        result = self.function(frame.drop(hidden).lazy()).collect(engine="in-memory")
+        return _without_positions(result) if POSITION in hidden else result
 
     def failure(self) -> pl.Expr | None:
         """Only trying tells."""
@@ -113,14 +113,12 @@ class MapStep:
 
     def apply(self, frame: pl.DataFrame) -> pl.DataFrame:
         """What the function makes of the frame, checked."""
-        hidden = frame.select(POSITION) if POSITION in frame.columns else None
-        result = self.function(frame if hidden is None else frame.drop(POSITION))
+        hidden = hidden_of(frame)
+        result = self.function(frame.drop(hidden) if hidden else frame)
         self._check(result, frame.height)
-        if hidden is None:
-            return result
-        if not self.row_wise:
-            return result.with_columns(pl.lit(None, dtype=POSITION_DTYPE).alias(POSITION))
-        return result.hstack(hidden)
+        if self.row_wise and hidden:
+            return result.hstack(frame.select(hidden))
+        return _without_positions(result) if POSITION in hidden else result
 
     def failure(self) -> pl.Expr | None:
         """Only trying tells."""
@@ -138,6 +136,11 @@ class MapStep:
                 f"the function returned {result.height} rows for {height}; row_wise=True promises one for each; "
                 "leave it out if the function drops or adds rows"
             )
+
+
+def _without_positions(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows of which nobody knows any more where they came from."""
+    return frame.with_columns(pl.lit(None, dtype=POSITION_DTYPE).alias(POSITION))
 
 
 class MapContractError(DataError):

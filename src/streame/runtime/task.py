@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from streame.core.clock import Clock
-from streame.core.messages import Batch, EndOfStream
+from streame.core.messages import Batch, EndOfStream, SplitStatus, Watermark
 from streame.runtime.channel import Inbox
 from streame.runtime.stage import Stage
 
@@ -82,8 +82,12 @@ class OperatorTask:
         match message:
             case Batch():
                 self._stage.take(self._inbox.ports[channel], message)
+            case Watermark():
+                self._stage.heed(channel, message)
+            case SplitStatus():
+                self._stage.split(self._inbox.ports[channel], message)
             case EndOfStream():
-                self._stage.end(self._inbox.ports[channel])
+                self._stage.end(channel, self._inbox.ports[channel])
         return True
 
     def stop_reading(self) -> None:

@@ -1,7 +1,7 @@
 """The driver: steps a pipeline by hand, in one thread and with a clock that a test moves."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
@@ -45,6 +45,7 @@ class Driver(AbstractContextManager["Driver"]):
         pipeline: a frame, or a job with its sinks.
         clock: the wall clock; a new one that stands at 1970 by default.
         parallelism: instances of every keyed operator.
+        splits: the names of the splits of sources that are to have several, by the source's name.
 
     Raises:
         PlanError: as running the job would.
@@ -60,9 +61,15 @@ class Driver(AbstractContextManager["Driver"]):
     """
 
     def __init__(
-        self, pipeline: StreamDataFrame | Job, clock: ManualClock | None = None, *, parallelism: int = 1
+        self,
+        pipeline: StreamDataFrame | Job,
+        clock: ManualClock | None = None,
+        *,
+        parallelism: int = 1,
+        splits: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.clock = clock or ManualClock()
+        self._splits = splits or {}
         job = pipeline if isinstance(pipeline, Job) else write_job(pipeline.node, _Kept, "output")
         self._sources: dict[str, _Pushed] = {}
         self._sinks: dict[str, _Kept] = {}
@@ -80,13 +87,16 @@ class Driver(AbstractContextManager["Driver"]):
         """The names of the sinks, in order, as `take` wants them."""
         return list(self._sinks)
 
-    def push(self, rows: pl.DataFrame | Sequence[Any], to: str | None = None) -> None:
+    def push(
+        self, rows: pl.DataFrame | Sequence[Any], to: str | None = None, *, split: str | None = None
+    ) -> None:
         """Give rows to a source, and run until nothing moves.
 
         Args:
             rows: a frame with the source's columns; or a list of dicts, dataclasses or tuples, which are validated
                 as `scan_rows` does, so that bad ones can be pushed too.
             to: the source's name; may be left out if there is one.
+            split: the split that they come from; may be left out if the source has one.
 
         Raises:
             StreameError: what would end the job; the driver is closed then. Also when there is no such source, or it
@@ -101,19 +111,20 @@ class Driver(AbstractContextManager["Driver"]):
             ...     pipeline.rejected().select("offset", "kind").rows()
             [(1, 'type')]
         """
-        _chosen(self._sources, to, "source").add(rows)
+        _chosen(self._sources, to, "source").add(rows, split)
         self._run()
 
-    def end(self, source: str | None = None) -> None:
+    def end(self, source: str | None = None, *, split: str | None = None) -> None:
         """Say that nothing more comes from a source, and run until nothing moves.
 
         Args:
             source: its name; may be left out if there is one.
+            split: the split that has ended; all of them by default.
 
         Raises:
             StreameError: what would end the job; the driver is closed then. Also when there is no such source.
         """
-        _chosen(self._sources, source, "source").ended = True
+        _chosen(self._sources, source, "source").end(split)
         self._run()
 
     def advance(self, duration: str | timedelta) -> None:
@@ -173,7 +184,7 @@ class Driver(AbstractContextManager["Driver"]):
             StreameError: what would end the job.
         """
         for source in self._sources.values():
-            source.ended = True
+            source.end(None)
         if self._open:
             self._run()
         self._give_up()
@@ -189,7 +200,7 @@ class Driver(AbstractContextManager["Driver"]):
     def _by_hand(self, node: Node, original: Node) -> Node:
         match node:
             case Scan():
-                source = _Pushed(node)
+                source = _Pushed(node, self._splits.get(node.name, (SPLIT,)))
                 self._sources[node.name] = source
                 return replace(node, source=source)
             case Write():
@@ -235,35 +246,44 @@ class Driver(AbstractContextManager["Driver"]):
 class _Pushed(Source):
     """A source that gives what was pushed to it, in the place of another one."""
 
-    def __init__(self, scan: Scan) -> None:
+    together = True
+
+    def __init__(self, scan: Scan, splits: Sequence[str]) -> None:
         self.bounded = scan.source.bounded
-        self.ended = False
+        self.one_split = len(splits) == 1
         self._schema = scan.source_schema
         self._required = scan.required
-        self._chunks: deque[Chunk] = deque()
-        self._row = 0
+        self._chunks: dict[str, deque[Chunk]] = {split: deque() for split in splits}
+        self._rows = dict.fromkeys(splits, 0)
+        self._ended: set[str] = set()
 
     def schema(self) -> pl.Schema:
         return self._schema
 
     def splits(self) -> Sequence[str]:
-        return (SPLIT,)
+        return list(self._chunks)
 
     def read(self, split: str, offset: Offset) -> Iterator[Chunk | None]:
-        while self._chunks or not self.ended:
-            yield self._chunks.popleft() if self._chunks else None
+        chunks = self._chunks[split]
+        while chunks or split not in self._ended:
+            yield chunks.popleft() if chunks else None
 
-    def add(self, rows: pl.DataFrame | Sequence[Any]) -> None:
-        if self.ended:
+    def end(self, split: str | None) -> None:
+        self._ended.update(self._chunks if split is None else [_chosen_split(self._chunks, split)])
+
+    def add(self, rows: pl.DataFrame | Sequence[Any], split: str | None) -> None:
+        name = _chosen_split(self._chunks, split)
+        if name in self._ended:
             raise PlanError("push: the source has ended")
+        start = self._rows[name]
+        self._rows[name] += len(rows)
         if isinstance(rows, pl.DataFrame):
             frames = FramesSource([rows], self._schema, self._required)
-            self._chunks += [chunk for chunk in frames.read("frames", (0, self._row)) if chunk is not None]
-            self._row += rows.height
+            given = frames.read("frames", (0, start))
+            self._chunks[name] += [chunk for chunk in given if chunk is not None]
             return
-        decoded = RowDecoder(self._schema, self._required).decode(rows, self._row)
-        self._row += len(rows)
-        self._chunks.append(Chunk(decoded.frame, self._row, decoded.offsets, decoded.rejected))
+        decoded = RowDecoder(self._schema, self._required).decode(rows, start)
+        self._chunks[name].append(Chunk(decoded.frame, self._rows[name], decoded.offsets, decoded.rejected))
 
 
 class _Kept(Sink):
@@ -276,6 +296,14 @@ class _Kept(Sink):
 
     def write(self, frame: pl.DataFrame) -> None:
         self.frames.append(frame)
+
+
+def _chosen_split(chunks: Mapping[str, object], split: str | None) -> str:
+    if split is None and len(chunks) == 1:
+        return next(iter(chunks))
+    if split is None or split not in chunks:
+        raise PlanError(f"driver: say which split is meant; there are {', '.join(map(repr, chunks))}")
+    return split
 
 
 def _chosen(named: dict[str, T], name: str | None, what: str) -> T:

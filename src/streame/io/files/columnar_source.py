@@ -132,6 +132,11 @@ class _ColumnarFiles:
         """Whether what is written to an absolute path would be read."""
         return self._files.covers(path)
 
+    @property
+    def one_split(self) -> bool:
+        """Whether there is one file, so that all rows have one order."""
+        return self._files.is_one
+
     def splits(self) -> Sequence[str]:
         """The files there are now, in name order."""
         return self._files.names()

@@ -66,6 +66,11 @@ class FileSet:
                 return True
         return False
 
+    @property
+    def is_one(self) -> bool:
+        """Whether it is one file, and stays so."""
+        return len(self.paths) == 1 and not _is_glob(self.paths[0]) and Path(self.paths[0]).is_file()
+
     def names(self) -> list[str]:
         """The files there are now, each once, in name order.
 

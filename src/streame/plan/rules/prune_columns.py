@@ -7,7 +7,7 @@ import polars as pl
 
 from streame.core.expressions import NamedExpr, referenced_columns
 from streame.core.salvage import may_fail
-from streame.plan.nodes import Concat, Filter, Node, Project, Scan, TableJoin, walk
+from streame.plan.nodes import Concat, Filter, Late, Node, Project, Scan, SetEventTime, TableJoin, walk
 from streame.plan.rewrite import rewrite
 
 Needed = dict[int, set[str]]
@@ -16,9 +16,13 @@ Needed = dict[int, set[str]]
 def prune_columns(roots: Sequence[Node]) -> tuple[Node, ...]:
     """Leave out the columns that nothing further down reads. What can fail is computed all the same."""
     needed: Needed = {id(root): set(root.schema) for root in roots}
-    for node in reversed(list(walk(*roots))):
+    nodes = list(walk(*roots))
+    whole = {id(node.input) for node in nodes if isinstance(node, Late)}  # late rows come out as they went in
+    for node in reversed(nodes):
         outputs = needed.setdefault(id(node), set())
-        for each, columns in zip(node.inputs, _needed_of_inputs(node, outputs), strict=True):
+        columns_of = [set(each.schema) for each in node.inputs]
+        columns_of = columns_of if id(node) in whole else _needed_of_inputs(node, outputs)
+        for each, columns in zip(node.inputs, columns_of, strict=True):
             needed.setdefault(id(each), set()).update(columns)
 
     def replaced(node: Node, original: Node) -> Node:
@@ -45,8 +49,13 @@ def _needed_of_inputs(node: Node, outputs: set[str]) -> list[set[str]]:
             left = (outputs - names) | set(node.left_on)
             right = {column for column, name in node.right_outputs if name in outputs} | set(node.right_on)
             return [left & set(node.input.schema), right]
+        case SetEventTime():
+            return [outputs | {node.column}]
         case _:
-            return [set(each.schema) for each in node.inputs]
+            return [
+                set(each.schema) if read is None else set(read)
+                for each, read in zip(node.inputs, node.reads, strict=True)
+            ]
 
 
 def _kept_outputs(node: Project, outputs: set[str]) -> tuple[NamedExpr, ...]:

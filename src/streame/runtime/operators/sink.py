@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import polars as pl
 from polars.exceptions import PanicException
 
+from streame.core.hidden import user_frame
 from streame.core.messages import Batch
-from streame.core.positions import without_position_column
 from streame.errors import ConnectorError, StreameError
 from streame.io.sink import Sink
 from streame.runtime.operator import Collector, Operator, OperatorContext
@@ -39,7 +39,7 @@ class SinkOperator(Operator):
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Write the rows."""
-        frame = without_position_column(batch.frame)
+        frame = user_frame(batch.frame)
         if frame.columns != self._columns:
             frame = frame.select(self._columns)
         with self._explained("written"):

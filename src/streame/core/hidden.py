@@ -1,0 +1,32 @@
+"""Hidden columns: what the engine keeps beside the user's columns of a row.
+
+They travel with their row through filters, projections and shuffles, and no user function or sink sees them.
+"""
+
+import polars as pl
+
+POSITION = "__position"
+"""`{source, split, offset}` of the row, or null; there only where the plan asks for it."""
+
+WEIGHT = "__weight"
+"""+1 for a row that arrives, -1 for one that is taken back; there in every batch of a changes stream, and in no other."""
+
+BEHIND = "__behind"
+"""The watermark that the row's own split had reached just before it, if the row is older than that; else null.
+
+It is there only in batches that hold such a row.
+"""
+
+HIDDEN = (POSITION, WEIGHT, BEHIND)
+
+
+def hidden_of(frame: pl.DataFrame) -> list[str]:
+    """The hidden columns that a frame has."""
+    columns = frame.columns
+    return [name for name in HIDDEN if name in columns]
+
+
+def user_frame(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame as the user knows it."""
+    hidden = hidden_of(frame)
+    return frame.drop(hidden) if hidden else frame

@@ -1,0 +1,1 @@
+"""Grouping verbs become keyed operators."""
