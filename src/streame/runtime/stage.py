@@ -9,6 +9,7 @@ import polars as pl
 from streame.core.clock import Clock
 from streame.core.messages import END_OF_STREAM, Batch, EndOfStream, SplitStatus, Watermark
 from streame.core.metrics import OperatorMetrics
+from streame.core.time import WATERMARK_MAX
 from streame.runtime.channel import Inbox
 from streame.runtime.operator import Operator, OperatorContext
 from streame.runtime.progress import Idle, Progress
@@ -101,7 +102,9 @@ class Outputs:
                 return
             self._idle, time = False, self._watermark
         else:
-            self._idle, self._watermark, self.metrics.watermark = False, time, time
+            self._idle, self._watermark = False, time
+            if time < WATERMARK_MAX:
+                self.metrics.watermark = time
         message = Watermark(time)
         for stage in self.inline:
             stage.heed(0, message)
