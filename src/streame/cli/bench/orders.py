@@ -19,14 +19,15 @@ SCHEMA = pl.Schema(
 )
 
 
-def orders(rows: int, users: int = USERS) -> pl.DataFrame:
+def orders(rows: int, users: int = USERS, seed: int = SEED) -> pl.DataFrame:
     """That many orders, 100 microseconds apart.
 
     Args:
         rows: how many.
         users: how many different users place them.
+        seed: another one gives other orders at the same times.
     """
-    random = np.random.default_rng(SEED)
+    random = np.random.default_rng(seed)
     items = pl.Series([f"item-{number:04}" for number in range(ITEMS)])
     return pl.DataFrame(
         {
