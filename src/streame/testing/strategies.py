@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 from polars.testing.parametric import column, dataframes
 
+from streame.core.durations import duration_ticks
+from streame.core.time import EventTime
+
 DTYPES: tuple[Any, ...] = (
     pl.Int64(),
     pl.Int8(),
@@ -48,6 +51,16 @@ KEYS: dict[Any, Sequence[Any]] = {
     pl.Binary(): (b"", b"a", b"a\0", None),
 }
 """By dtype, a few values that meet each other often, those among them that are easily mistaken."""
+
+TIMES: tuple[Any, ...] = (
+    pl.Datetime("us"),
+    pl.Datetime("ns", "UTC"),
+    pl.Datetime("ms", "Europe/Berlin"),
+    pl.Date(),
+    pl.Int64(),
+    pl.Int32(),
+)
+"""Dtypes of event time."""
 
 TEXTS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=6),
@@ -184,6 +197,125 @@ def keyed_frames(
     return keyed.hstack(draw(frames(values, min_size=height, max_size=height)))
 
 
+@st.composite
+def timed_frames(
+    draw: DrawFn,
+    key: Mapping[str, Any],
+    values: Mapping[str, Any],
+    *,
+    time: str = "at",
+    dtype: Any = TIMES[0],
+    start: Any = 0,
+    step: str | int | None = None,
+    steps: int = 30,
+    max_size: int = 20,
+) -> pl.DataFrame:
+    """Keyed frames with an event time, in its order: times that meet each other, and stand at the edge of windows.
+
+    Args:
+        draw: given by Hypothesis.
+        key: the key columns, of dtypes that are in `KEYS`; there may be none.
+        values: the other columns.
+        time: the name of the time column, which comes first.
+        dtype: its dtype, such as one of `TIMES`.
+        start: the earliest time, a number of ticks or a value of the dtype.
+        step: times are multiples of this after `start`, some of them a tick more or less: a duration, or ticks of
+            an integer column. A second or a tick by default, for a Date a day.
+        steps: how many multiples there are.
+        max_size: the most rows.
+
+    Returns:
+        A strategy, called without `draw`, of frames sorted by time; `disordered` mixes them.
+
+    Example:
+        >>> import polars as pl
+        >>> from hypothesis import given, settings
+        >>> from streame.testing.strategies import timed_frames
+        >>> @settings(max_examples=5, database=None)
+        ... @given(timed_frames({"user": pl.String()}, {"qty": pl.Int64()}))
+        ... def test_order(frame):
+        ...     assert frame["at"].is_sorted()
+        >>> test_order()
+    """
+    keyed = draw(keyed_frames(key, values, max_size=max_size))
+    if not key:
+        keyed = draw(frames(values, max_size=max_size))
+    event_time = EventTime(time, dtype)
+    usual = 1 if dtype.is_integer() else "1d" if dtype == pl.Date else "1s"
+    width = _ticks(usual if step is None else step, event_time)
+    first = int(pl.Series([start], dtype=dtype).to_physical()[0])
+    tick = st.builds(
+        lambda count, off: max(first, first + count * width + off),
+        st.integers(0, steps),
+        st.sampled_from((0, 0, 0, -1, 1)),
+    )
+    ticks = draw(st.lists(tick, min_size=keyed.height, max_size=keyed.height))
+    return keyed.insert_column(0, pl.Series(time, sorted(ticks), dtype=pl.Int64).cast(dtype))
+
+
+@st.composite
+def disordered(draw: DrawFn, frame: pl.DataFrame, time: str, delay: str | int) -> pl.DataFrame:
+    """The rows of a frame in a disorder within a bound: with `watermark=delay` no row is late.
+
+    Args:
+        draw: given by Hypothesis.
+        frame: the rows.
+        time: the column that orders them, without null.
+        delay: how far a row may come behind a newer one, as the argument `watermark` of a source. Give a source
+            less than this, and some rows may be late for it.
+
+    Returns:
+        A strategy, called without `draw`. Rows of equal time may change places too, so that what is expected is
+        `disordered_frame.sort(time, maintain_order=True)`.
+
+    Example:
+        >>> import polars as pl
+        >>> from hypothesis import given, settings
+        >>> from streame.testing.strategies import disordered
+        >>> ticks = pl.DataFrame({"at": [0, 1, 5, 9]})
+        >>> @settings(max_examples=5, database=None)
+        ... @given(disordered(ticks, "at", 3))
+        ... def test_bound(frame):
+        ...     assert (frame["at"] >= frame["at"].cum_max() - 3).all()
+        >>> test_bound()
+    """
+    most = _ticks(delay, EventTime(time, frame.schema[time]))
+    bumps = draw(st.lists(st.integers(0, 4), min_size=frame.height, max_size=frame.height))
+    ticks = frame[time].to_physical()
+    held = [(tick + bump * most // 4, bump) for tick, bump in zip(ticks, bumps, strict=True)]
+    return frame[sorted(range(frame.height), key=held.__getitem__)]
+
+
+@st.composite
+def dealt(draw: DrawFn, frame: pl.DataFrame, hands: int) -> list[pl.DataFrame]:
+    """The rows of a frame dealt out to several splits, which keep their order.
+
+    Args:
+        draw: given by Hypothesis.
+        frame: the rows.
+        hands: how many splits there are.
+
+    Returns:
+        A strategy, called without `draw`, of as many frames; some may be empty.
+
+    Example:
+        >>> import polars as pl
+        >>> from hypothesis import given, settings
+        >>> from streame.testing.strategies import dealt
+        >>> orders = pl.DataFrame({"qty": [1, 2, 3]})
+        >>> @settings(max_examples=5, database=None)
+        ... @given(dealt(orders, 2))
+        ... def test_nothing_is_lost(splits):
+        ...     assert sorted(pl.concat(splits)["qty"]) == [1, 2, 3]
+        >>> test_nothing_is_lost()
+    """
+    hand = draw(st.lists(st.integers(0, hands - 1), min_size=frame.height, max_size=frame.height))
+    return [
+        frame.filter(pl.Series([each == number for each in hand], dtype=pl.Boolean))
+        for number in range(hands)
+    ]
+
+
 def tiled(frame: pl.DataFrame, height: int) -> pl.DataFrame:
     """The rows of a frame again and again until there are `height`; a frame without rows stays as it is.
 
@@ -203,6 +335,11 @@ def tiled(frame: pl.DataFrame, height: int) -> pl.DataFrame:
     if frame.height == 0:
         return frame
     return frame[[row % frame.height for row in range(height)]]
+
+
+def _ticks(duration: str | int, time: EventTime) -> int:
+    """A duration in ticks of a time column."""
+    return duration_ticks(duration, time, where="strategies")
 
 
 def _chunked(frame: pl.DataFrame) -> pl.DataFrame:
