@@ -237,9 +237,7 @@ def timed_frames(
         ...     assert frame["at"].is_sorted()
         >>> test_order()
     """
-    keyed = draw(keyed_frames(key, values, max_size=max_size))
-    if not key:
-        keyed = draw(frames(values, max_size=max_size))
+    keyed = draw(keyed_frames(key, values, max_size=max_size) if key else frames(values, max_size=max_size))
     event_time = EventTime(time, dtype)
     usual = 1 if dtype.is_integer() else "1d" if dtype == pl.Date else "1s"
     width = _ticks(usual if step is None else step, event_time)
