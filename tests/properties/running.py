@@ -26,7 +26,7 @@ def collected(
     frame: st.StreamDataFrame, *, optimized: bool = True, parallelism: int = 1, channel_rows: int = 262_144
 ) -> pl.DataFrame:
     """All rows of a frame whose sources end."""
-    sink = MemorySink()
+    sink = MemorySink(folds=frame.node.is_changes)
     plan = (Write(frame._node, lambda: sink, "out"),)
     writes = [node for node in optimize(plan) if isinstance(node, Write)] if optimized else plan
     run = LocalRun(lower(writes, Config(parallelism=parallelism, channel_rows=channel_rows)), Config())

@@ -72,7 +72,8 @@ class StreamDataFrame(RowWiseVerbs, NullVerbs, ReshapeVerbs, EventTimeVerbs, Tab
             A frame of `schema`.
 
         Raises:
-            PlanError: when `function` is none, or the schema cannot be read.
+            PlanError: when `function` is none, the schema cannot be read, or the rows are a changes stream and
+                `row_wise` is not promised.
 
         Example:
             >>> import polars as pl, streame as st
@@ -82,6 +83,11 @@ class StreamDataFrame(RowWiseVerbs, NullVerbs, ReshapeVerbs, EventTimeVerbs, Tab
             >>> orders.map_batches(doubled, row_wise=True).collect()["qty"].to_list()
             [2, 6]
         """
+        if self._node.is_changes and not row_wise:
+            raise PlanError(
+                "map_batches: the rows are a changes stream, so each needs its weight again after the function; "
+                "promise one row for each with row_wise=True, or call it before the verb that says changes"
+            )
         if not callable(function):
             raise PlanError(f"map_batches: found a {type(function).__name__} where a function is needed")
         output = self.schema if schema is None else as_schema(schema, where="map_batches")
@@ -170,6 +176,8 @@ class StreamDataFrame(RowWiseVerbs, NullVerbs, ReshapeVerbs, EventTimeVerbs, Tab
     def collect(self, *, errors: Any = None, parallelism: int | None = None) -> pl.DataFrame:
         """Run the plan to its end and return all rows; for bounded sources only.
 
+        Of a changes stream it returns the table that the changes lead to.
+
         Args:
             errors: where dead letters go, see `Job.run`.
             parallelism: instances of every keyed operator.
@@ -195,7 +203,7 @@ class StreamDataFrame(RowWiseVerbs, NullVerbs, ReshapeVerbs, EventTimeVerbs, Tab
             raise PlanError(
                 f"collect: {', '.join(endless)} never ends, so there is no 'all rows'; give the rows to a sink"
             )
-        sink = MemorySink()
+        sink = MemorySink(folds=self._node.is_changes)
         write_job(self._node, lambda: sink, "collect").run(errors=errors, parallelism=parallelism)
         return sink.frame()
 

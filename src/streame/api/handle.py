@@ -111,6 +111,11 @@ class Handle:
 
     def _reshaped(self, verb: str, function: FrameVerb, text: str, *, carries: bool = False) -> Self:
         """A verb that Polars does on a whole frame."""
+        if self._node.is_changes and not carries:
+            raise PlanError(
+                f"{verb}: the rows are a changes stream, and their weights would be lost; use this verb before the "
+                "one that says changes, or make a list column and explode() it"
+            )
         schema = self._schema_after(verb, function)
         return self._with(Reshape(self._node, verb, text, function, schema, carries))
 

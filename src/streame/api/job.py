@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from streame.core.changes import DIFF
 from streame.core.config import load_config
 from streame.core.metrics import OperatorMetrics
 from streame.errors import PlanError
@@ -330,6 +331,11 @@ def write_job(
     loop: asyncio.AbstractEventLoop | None = None,
 ) -> Job:
     """A job with one sink."""
+    if node.is_changes and DIFF in node.schema:
+        raise PlanError(
+            f"{name}: the rows are a changes stream, whose weights come out as the column {DIFF!r}, and they have "
+            "such a column already; rename it"
+        )
     return Job([Write(node, make_sink, f"sink {name}", text, separate, target, loop)], name)
 
 

@@ -13,6 +13,7 @@ from streame.io.file_sinks import file_sink, line_compression
 from streame.io.formats.encoders import CsvEncoder, Encoder, IpcEncoder, NdjsonEncoder, ParquetEncoder
 from streame.io.queues import QueueSink
 from streame.io.sink import Sink
+from streame.plan.nodes import Node
 
 FilePath = str | os.PathLike[str]
 Lines = Literal["uncompressed", "gzip", "zstd"]
@@ -28,6 +29,9 @@ class SinkVerbs(Handle):
     A job that fails leaves the parts that were whole; of one NDJSON or CSV file what came so far, as
     `<name>.partial`; and no Parquet or IPC file. In memory a Parquet or IPC file or part takes about 32 MiB while
     rows come: the others wait in pieces on the same disk until it is written, which is to have room for both.
+
+    Of a changes stream, queues and the console get every change, with the weight as column `_diff`: -1 for a row that
+    holds no longer, +1 for one that holds from now on. A file takes it only if it is asked to.
     """
 
     __slots__ = ()
@@ -41,6 +45,7 @@ class SinkVerbs(Handle):
         part_rows: int | None = None,
         part_bytes: int | None = None,
         part_interval: str | timedelta | None = None,
+        changes: bool = False,
         name: str | None = None,
     ) -> Job:
         """Write one JSON object per line.
@@ -53,14 +58,15 @@ class SinkVerbs(Handle):
             part_rows: the most rows in a part (1,000,000).
             part_bytes: about the most bytes in a part (128 MiB).
             part_interval: how long a part may wait for more rows (`"1m"`).
+            changes: whether a changes stream may come, whose weight is written as the column `_diff`.
             name: the name of the sink in the job.
 
         Returns:
             A job that writes the lines; nothing runs yet.
 
         Raises:
-            PlanError: when JSON has no word for a dtype, an option does not fit the path, or two sources above have
-                the same name.
+            PlanError: when JSON has no word for a dtype, an option does not fit the path, the rows are a changes
+                stream and `changes` is not set, or two sources above have the same name.
 
         Example:
             >>> import pathlib, polars as pl, streame as st
@@ -71,7 +77,7 @@ class SinkVerbs(Handle):
             '{"item":"cup","qty":3}'
         """
         encoder = NdjsonEncoder(line_compression(path, compression), compression_level)
-        return self._file_job(path, encoder, part_rows, part_bytes, part_interval, name)
+        return self._file_job(path, encoder, part_rows, part_bytes, part_interval, name, changes=changes)
 
     def sink_csv(
         self,
@@ -91,6 +97,7 @@ class SinkVerbs(Handle):
         part_rows: int | None = None,
         part_bytes: int | None = None,
         part_interval: str | timedelta | None = None,
+        changes: bool = False,
         name: str | None = None,
     ) -> Job:
         """Write CSV, with the main arguments of Polars.
@@ -112,14 +119,15 @@ class SinkVerbs(Handle):
             part_rows: the most rows in a part (1,000,000).
             part_bytes: about the most bytes in a part (128 MiB).
             part_interval: how long a part may wait for more rows (`"1m"`).
+            changes: whether a changes stream may come, whose weight is written as the column `_diff`.
             name: the name of the sink in the job.
 
         Returns:
             A job that writes the lines; nothing runs yet.
 
         Raises:
-            PlanError: when CSV cannot hold a dtype, an option is wrong or does not fit the path, or two sources above
-                have the same name.
+            PlanError: when CSV cannot hold a dtype, an option is wrong or does not fit the path, the rows are a
+                changes stream and `changes` is not set, or two sources above have the same name.
 
         Example:
             >>> import pathlib, polars as pl, streame as st
@@ -142,7 +150,7 @@ class SinkVerbs(Handle):
             time_format,
             float_precision,
         )
-        return self._file_job(path, encoder, part_rows, part_bytes, part_interval, name)
+        return self._file_job(path, encoder, part_rows, part_bytes, part_interval, name, changes=changes)
 
     def sink_parquet(
         self,
@@ -155,6 +163,7 @@ class SinkVerbs(Handle):
         part_rows: int | None = None,
         part_bytes: int | None = None,
         part_interval: str | timedelta | None = None,
+        changes: bool = False,
         name: str | None = None,
     ) -> Job:
         """Write Parquet; of an unfinished file about 32 MiB are in memory, the rest in pieces on the same disk.
@@ -169,14 +178,15 @@ class SinkVerbs(Handle):
             part_rows: the most rows in a part (1,000,000).
             part_bytes: about the most bytes in a part (128 MiB).
             part_interval: how long a part may wait for more rows (`"1m"`).
+            changes: whether a changes stream may come, whose weight is written as the column `_diff`.
             name: the name of the sink in the job.
 
         Returns:
             A job that writes the rows; nothing runs yet.
 
         Raises:
-            PlanError: when Parquet cannot hold a dtype, an option does not fit the path, or two sources above have
-                the same name.
+            PlanError: when Parquet cannot hold a dtype, an option does not fit the path, the rows are a changes stream
+                and `changes` is not set, or two sources above have the same name.
 
         Example:
             >>> import polars as pl, streame as st
@@ -187,7 +197,7 @@ class SinkVerbs(Handle):
             [{'item': 'cup', 'qty': 3}]
         """
         encoder = ParquetEncoder(compression, compression_level, statistics, row_group_size)
-        return self._file_job(path, encoder, part_rows, part_bytes, part_interval, name)
+        return self._file_job(path, encoder, part_rows, part_bytes, part_interval, name, changes=changes)
 
     def sink_ipc(
         self,
@@ -197,6 +207,7 @@ class SinkVerbs(Handle):
         part_rows: int | None = None,
         part_bytes: int | None = None,
         part_interval: str | timedelta | None = None,
+        changes: bool = False,
         name: str | None = None,
     ) -> Job:
         """Write Arrow IPC files (Feather); memory and disk as for `sink_parquet`.
@@ -208,14 +219,15 @@ class SinkVerbs(Handle):
             part_rows: the most rows in a part (1,000,000).
             part_bytes: about the most bytes in a part (128 MiB).
             part_interval: how long a part may wait for more rows (`"1m"`).
+            changes: whether a changes stream may come, whose weight is written as the column `_diff`.
             name: the name of the sink in the job.
 
         Returns:
             A job that writes the rows; nothing runs yet.
 
         Raises:
-            PlanError: when Arrow IPC cannot hold a dtype, an option does not fit the path, or two sources above have
-                the same name.
+            PlanError: when Arrow IPC cannot hold a dtype, an option does not fit the path, the rows are a changes
+                stream and `changes` is not set, or two sources above have the same name.
 
         Example:
             >>> import polars as pl, streame as st
@@ -225,7 +237,9 @@ class SinkVerbs(Handle):
             >>> pl.read_ipc("orders.arrow")["qty"].sum()
             5
         """
-        return self._file_job(path, IpcEncoder(compression), part_rows, part_bytes, part_interval, name)
+        return self._file_job(
+            path, IpcEncoder(compression), part_rows, part_bytes, part_interval, name, changes=changes
+        )
 
     def sink_queue(
         self, queue: Any, *, as_frames: bool = False, end: bool = True, name: str | None = None
@@ -289,7 +303,10 @@ class SinkVerbs(Handle):
         part_bytes: int | None,
         part_interval: str | timedelta | None,
         name: str | None,
+        *,
+        changes: bool,
     ) -> Job:
+        _require_asked(Path(path).name, self._node, changes=changes)
         encoder.check_schema(self.schema)
 
         def make() -> Sink:
@@ -303,20 +320,31 @@ class SinkVerbs(Handle):
         )
 
 
-def sink(frame: Handle, target: Sink, *, name: str | None = None) -> Job:
+def _require_asked(sink: str, node: Node, *, changes: bool) -> None:
+    """Refuse changes where they would be taken for rows."""
+    if node.is_changes and not changes:
+        raise PlanError(
+            f"{sink}: the rows are a changes stream: an update takes the old row back and says the new one; give "
+            "changes=True to get that as the column _diff (-1, +1), or let the verb above say only final results "
+            'with emit="on_close"'
+        )
+
+
+def sink(frame: Handle, target: Sink, *, changes: bool = False, name: str | None = None) -> Job:
     """Give rows to a sink of your own.
 
     Args:
         frame: the rows.
         target: an object with the methods of `st.Sink`.
+        changes: whether it takes a changes stream, whose weight comes as the column `_diff`.
         name: the name of the sink in the job; the name of its class by default.
 
     Returns:
         A job that calls its methods; nothing runs yet. A second run opens the same object again.
 
     Raises:
-        PlanError: when `frame` is no StreamDataFrame, `target` does not inherit from `st.Sink`, or two sources
-            above have the same name.
+        PlanError: when `frame` is no StreamDataFrame, `target` does not inherit from `st.Sink`, the rows are a changes
+            stream and `changes` is not set, or two sources above have the same name.
 
     Example:
         >>> import polars as pl, streame as st
@@ -334,4 +362,5 @@ def sink(frame: Handle, target: Sink, *, name: str | None = None) -> Job:
             raise PlanError(
                 f"sink: found a {type(given).__name__}; give a StreamDataFrame and an object that inherits from st.Sink"
             )
+    _require_asked("sink", frame.node, changes=changes)
     return write_job(frame.node, lambda: target, name or type(target).__name__, separate=target.separate)

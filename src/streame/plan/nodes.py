@@ -7,6 +7,7 @@ from typing import Literal
 
 import polars as pl
 
+from streame.core.changes import DIFF
 from streame.core.deadletters import DEAD_LETTER_SCHEMA, OnError
 from streame.core.expressions import NamedExpr
 from streame.core.time import EventTime
@@ -346,8 +347,9 @@ class Write(Node):
 
     @property
     def schema(self) -> pl.Schema:
-        """What is written."""
-        return self.input.schema
+        """What is written; of a changes stream the weight too."""
+        columns = self.input.schema
+        return pl.Schema({**columns, DIFF: pl.Int64()}) if self.is_changes else columns
 
 
 RowWise = Filter | Project | Reshape | MapBatches

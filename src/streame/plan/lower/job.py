@@ -9,6 +9,7 @@ from streame.io.sink import Sink
 from streame.io.source import NarrowableSource
 from streame.plan.lower.lowering import Lowering, Rows, lower_node, make_sink
 from streame.plan.nodes import Concat, Late, Rejected, Scan, SetEventTime, Write
+from streame.plan.splits import split_sources
 from streame.runtime.graph import Edge, Graph, SourceVertex
 from streame.runtime.operators.event_time import EventTimeOperator
 from streame.runtime.operators.merge import MergeOperator
@@ -36,14 +37,18 @@ def _(node: Scan, lowering: Lowering) -> Rows:
 @lower_node.register(SetEventTime)
 def _(node: SetEventTime, lowering: Lowering) -> Rows:
     upstream = lowering.vertex_of(node.input)
-    for source in lowering.sources(upstream):
-        timeouts = [node.idle_timeout_us, source.idle_timeout_us]
-        timeout_us = min(each for each in timeouts if each is not None)
-        lowering.vertices[source.name] = replace(source, idle_timeout_us=timeout_us)
+    sources = split_sources(node.input)
+    for name in sources:
+        source = lowering.vertices[name]
+        assert isinstance(source, SourceVertex), name
+        timeouts = source.idle_timeouts_us | {node.idle_timeout_us}
+        lowering.vertices[name] = replace(source, idle_timeouts_us=timeouts)
     assert node.event_time is not None
-    make = partial(EventTimeOperator, node.event_time, node.delay, lowering.policy(upstream))
-    name = lowering.names[id(node)]
-    return lowering.add(name, make, (Edge(upstream),), lowering.parallelism(upstream), refuses=True)
+    policy = lowering.policy(upstream)
+    make = partial(
+        EventTimeOperator, node.event_time, node.delay, policy, node.idle_timeout_us, sources
+    )
+    return lowering.add(lowering.names[id(node)], make, (Edge(upstream),), refuses=True)
 
 
 @lower_node.register(Concat)
@@ -51,7 +56,8 @@ def _(node: Concat, lowering: Lowering) -> Rows:
     edges = tuple(Edge(lowering.vertex_of(part), port) for port, part in enumerate(node.parts))
     widths = {lowering.parallelism(edge.upstream) for edge in edges}
     width = widths.pop() if len(widths) == 1 else 1
-    return lowering.add(lowering.names[id(node)], MergeOperator, edges, width)
+    make = partial(MergeOperator, changes=node.is_changes)
+    return lowering.add(lowering.names[id(node)], make, edges, width)
 
 
 @lower_node.register(Rejected)
@@ -68,6 +74,6 @@ def _(node: Late, lowering: Lowering) -> Rows:
 
 @lower_node.register(Write)
 def _(node: Write, lowering: Lowering) -> Rows:
-    make = partial(make_sink, node.make_sink, node.schema)
+    make = partial(make_sink, node.make_sink, node.schema, changes=node.is_changes)
     edge = Edge(lowering.vertex_of(node.input))
     return lowering.add(node.name, make, (edge,), separate=node.separate)

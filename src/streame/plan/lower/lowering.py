@@ -1,6 +1,6 @@
 """Lowering: the physical graph as it grows, node by node."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial, singledispatch
 
@@ -11,7 +11,7 @@ from streame.core.deadletters import DEAD_LETTER_SCHEMA, strictest
 from streame.io.sink import Sink
 from streame.plan.lower.row_wise import is_fallible, step_of
 from streame.plan.names import Names, free_name, operator_names
-from streame.plan.nodes import Node, RowWise, Scan, TableJoin, is_bounded, walk
+from streame.plan.nodes import Node, RowWise, Scan, SetEventTime, TableJoin, is_bounded, walk
 from streame.plan.rewrite import consumer_counts
 from streame.runtime.graph import Edge, Graph, OperatorVertex, SourceVertex, Vertex
 from streame.runtime.letters import RefusalPolicy
@@ -53,7 +53,7 @@ class Lowering:
     vertices: dict[str, Vertex] = field(default_factory=dict)
     rows: dict[int, Rows] = field(default_factory=dict)
     above: dict[str, frozenset[str]] = field(default_factory=dict)
-    into_tables: set[int] = field(default_factory=set)
+    in_order: set[int] = field(default_factory=set)
     refusing: list[str] = field(default_factory=list)
     positions: set[str] = field(default_factory=set)
     names: Names = field(default_factory=dict)
@@ -65,9 +65,7 @@ class Lowering:
             errors: makes the sink of all dead letters.
         """
         self.names = operator_names(self.writes)
-        # Which row of a key is the latest is told by their order, so what makes a table is not shared out.
-        joins = [node for node in walk(*self.writes) if isinstance(node, TableJoin)]
-        self.into_tables = {id(node) for join in joins for node in walk(join.table)}
+        self.in_order = {id(node) for root in _ordered(self.writes) for node in walk(root)}
         counts = consumer_counts(self.writes)
         for node in walk(*self.writes):
             self.rows[id(node)] = self._lower(node)
@@ -155,6 +153,10 @@ class Lowering:
         """How many instances of a vertex run."""
         return Graph(self.vertices).parallelism(vertex)
 
+    def instances(self, node: Node) -> int:
+        """How many instances of a keyed verb are to run: one where the order of its rows decides something."""
+        return 1 if id(node) in self.in_order else self.config.parallelism
+
     def add(
         self,
         name: str,
@@ -196,6 +198,18 @@ class Lowering:
         return {*self.vertices, *self.names.values()}
 
 
-def make_sink(make: Callable[[], Sink], schema: pl.Schema) -> SinkOperator:
+def make_sink(make: Callable[[], Sink], schema: pl.Schema, *, changes: bool = False) -> SinkOperator:
     """The operator around a sink."""
-    return SinkOperator(make(), schema)
+    return SinkOperator(make(), schema, changes=changes)
+
+
+def _ordered(writes: Sequence[Node]) -> Iterator[Node]:
+    """Nodes whose rows count in the order in which they come.
+
+    That order says which row of a key is the latest in a table, and how far event time has come.
+    """
+    for node in walk(*writes):
+        if isinstance(node, TableJoin):
+            yield node.table
+        if isinstance(node, SetEventTime):
+            yield node.input

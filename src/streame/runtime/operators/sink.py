@@ -6,7 +6,8 @@ from contextlib import contextmanager
 import polars as pl
 from polars.exceptions import PanicException
 
-from streame.core.hidden import user_frame
+from streame.core.changes import DIFF
+from streame.core.hidden import WEIGHT, user_frame
 from streame.core.messages import Batch
 from streame.errors import ConnectorError, StreameError
 from streame.io.sink import Sink
@@ -21,12 +22,14 @@ class SinkOperator(Operator):
     Args:
         sink: where the rows go.
         schema: what they look like.
+        changes: whether they carry a weight, which becomes the column `_diff`.
     """
 
-    def __init__(self, sink: Sink, schema: pl.Schema) -> None:
+    def __init__(self, sink: Sink, schema: pl.Schema, *, changes: bool = False) -> None:
         self._sink = sink
         self._schema = schema
         self._columns = list(schema)
+        self._changes = changes
         self._flushing = False
         self._opened = False
 
@@ -40,6 +43,8 @@ class SinkOperator(Operator):
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Write the rows."""
         frame = user_frame(batch.frame)
+        if self._changes:
+            frame = frame.hstack([batch.frame[WEIGHT].alias(DIFF)])
         if frame.columns != self._columns:
             frame = frame.select(self._columns)
         with self._explained("written"):
