@@ -8,6 +8,7 @@ from streame.core.durations import duration_ticks, duration_us
 from streame.core.time import EventTime, is_event_time
 from streame.errors import PlanError
 from streame.plan.nodes import SetEventTime
+from streame.plan.splits import is_in_order
 
 
 class EventTimeVerbs(Handle):
@@ -32,8 +33,8 @@ class EventTimeVerbs(Handle):
         is late for the windows that have closed by then.
 
         Event time follows its column through `rename`, and ends where the column is dropped or computed anew.
-        Declared behind a source or row-wise verbs, each split counts for itself; behind a join or a union all
-        rows count as one split.
+        Declared behind sources, row-wise verbs, `concat` and joins with a table whose rows do not wait, each split
+        counts for itself; behind any other verb all rows count as one split, and verbs above run in one task.
 
         Args:
             column: a Datetime, a Date, or an integer column whose ticks have no unit.
@@ -43,12 +44,13 @@ class EventTimeVerbs(Handle):
                 is no longer waited for.
 
         Returns:
-            The same rows. A row whose time is before 1700, after 2200 or more than 100 years ahead of all rows
+            The same rows. A row whose time is before 1700, after 2200 or more than 150 years ahead of all rows
             before it in its split is a bad row, treated as `on_error` of the source says; one without a time is
             bad only for the verbs that need one.
 
         Raises:
-            PlanError: when the column does not exist or cannot be a time, or a duration cannot be read.
+            PlanError: when the column does not exist or cannot be a time, a duration cannot be read, or rows stand
+                behind each other by chance.
 
         Example:
             >>> from datetime import datetime
@@ -66,7 +68,12 @@ class EventTimeVerbs(Handle):
         if not is_event_time(dtype):
             raise PlanError(
                 f"with_event_time: {column} is of dtype {dtype}; event time is a Datetime, a Date or an integer "
-                "column; use cast, str.to_datetime or pl.from_epoch before"
+                "column that fits into 64 bits; use cast, str.to_datetime or pl.from_epoch before"
+            )
+        if not is_in_order(self._node):
+            raise PlanError(
+                "with_event_time: behind concat the rows of a join or a grouping verb stand among others by "
+                "chance, so it cannot be told which are late; declare event time on each part before concat"
             )
         delay = duration_ticks(watermark, EventTime(column, dtype), where="with_event_time: watermark")
         idle_us = duration_us(idle_timeout, where="with_event_time: idle_timeout")

@@ -65,13 +65,15 @@ class SplitStatus:
     """What a source says of one of its splits, for whoever makes watermarks of its rows.
 
     Args:
-        split: the source and the split.
+        split: the source and the split; a source without any says once that the split `""` has ended.
         state: `open` from when it is known, before its first row; `idle` when it was polled for long and gave
             nothing; `ended` after its last row. A row of an idle split makes it `open` again.
+        after_us: how long an idle split has given nothing: one of the timeouts that the source was told.
     """
 
     split: tuple[str, str]
     state: Literal["open", "idle", "ended"]
+    after_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

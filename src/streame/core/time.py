@@ -4,6 +4,7 @@ Within the engine a time is an integer: nanoseconds since 1970 for dates and dat
 themselves for an integer column. Microseconds would not tell the rows of a nanosecond column apart.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ import polars as pl
 
 Ticks = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Split = tuple[str, str]
+"""A source and the name of one of its splits."""
 
 WATERMARK_MAX = 2**63 - 1
 """The watermark of a stream that has ended."""
@@ -49,17 +52,19 @@ class EventTime:
 
     def ticks(self, frame: pl.DataFrame) -> Ticks:
         """The times of the rows in the column's own unit; a null counts as 0."""
-        column = frame.get_column(self.column).to_physical()
-        ticks = (column.fill_null(0) if column.null_count() else column).to_numpy()
-        return ticks.astype(np.int64, copy=False)
+        column = frame.get_column(self.column)
+        if column.null_count():
+            column = column.to_physical().fill_null(0)
+        ticks = column.to_numpy()  # times of numpy, of which an integer view costs nothing
+        return ticks.view(np.int64) if ticks.dtype.kind == "M" else ticks.astype(np.int64, copy=False)
 
     def to_ticks(self, time: int) -> int:
         """A watermark in the column's own unit, rounded down."""
         return time // self.ns_per_tick if abs(time) < WATERMARK_MAX else time
 
     def from_ticks(self, ticks: int) -> int:
-        """A time in the column's own unit as the engine's; beyond what 64 bits hold it is cut off there."""
-        return max(WATERMARK_MIN, min(WATERMARK_MAX, ticks * self.ns_per_tick))
+        """A time in the column's own unit as the engine's; cut off at what 64 bits hold, and before the end."""
+        return max(WATERMARK_MIN, min(WATERMARK_MAX - 1, ticks * self.ns_per_tick))
 
 
 def is_event_time(dtype: pl.DataType) -> bool:
@@ -78,8 +83,11 @@ TIME_MIN = -270 * _YEAR_NS
 TIME_MAX = 230 * _YEAR_NS
 """The beginning of the year 2200."""
 
-JUMP_MAX = 100 * _YEAR_NS
-"""How far a row may be ahead of all rows before it in its split: one wrong clock must not make all others late."""
+JUMP_MAX = 150 * _YEAR_NS
+"""How far a row may be ahead of all rows before it in its split: one wrong clock must not make all others late.
+
+It is wide enough for a first row of 1900, which many systems write where they know no time.
+"""
 
 
 def far_away(time: EventTime, ticks: Ticks, reached: int | None) -> Mask | None:
@@ -93,46 +101,59 @@ def far_away(time: EventTime, ticks: Ticks, reached: int | None) -> Mask | None:
     if time.is_ticks or not len(ticks):
         return None
     low, high, jump = (time.to_ticks(bound) for bound in (TIME_MIN, TIME_MAX, JUMP_MAX))
-    least, most = int(ticks.min()), int(ticks.max())
     before = int(ticks[0]) if reached is None else reached
-    if least >= low and most <= min(high, before + jump):
+    if ticks.min() >= low and ticks.max() <= min(high, before + jump):
         return None
-    wrong = np.zeros(len(ticks), np.bool_)
-    for row, tick in enumerate(ticks.tolist()):
-        limit = high if reached is None else min(high, reached + jump)
-        if low <= tick <= limit:
-            reached = tick if reached is None else max(reached, tick)
-        else:
-            wrong[row] = True
+    wrong = (ticks < low) | (ticks > high)
+    if wrong.all():
+        return wrong
+    first = int(ticks[~wrong][0]) if reached is None else reached
+    # Only a row beyond this may be too far ahead; whether it is, the rows before it tell.
+    ahead = ~wrong & (ticks > min(high, first + jump))
+    steady = np.maximum.accumulate(np.where(wrong | ahead, first, ticks))
+    for row in np.flatnonzero(ahead).tolist():
+        first = max(first, int(steady[row]))
+        wrong[row] = ticks[row] > first + jump
+        first = first if wrong[row] else max(first, int(ticks[row]))
     return wrong if wrong.any() else None
 
 
-def behind(ticks: Ticks, reached: int | None, delay: int, least: int | None) -> Ticks | None:
+_BLOCK = 64
+"""How many rows are looked at together, to see quickly that none of them is behind."""
+
+
+def behind(ticks: Ticks, floor: int, reached: int | None, delay: int) -> Ticks | None:
     """For each row the watermark that its split had reached just before it; `None` where no row is older than that.
 
     Args:
-        ticks: times of rows of one split, in their order.
+        ticks: times of rows of one split, in their order; at least one.
+        floor: a watermark that holds for all of them, whatever their split has reached.
         reached: the largest time that the split had before them.
         delay: how late a row may be.
-        least: a watermark that holds for all of them, whatever their split has reached.
 
     Returns:
         Watermarks in ticks, for the rows that are older than theirs; for others `NOT_BEHIND`.
     """
-    floors = [mark for mark in (None if reached is None else reached - delay, least) if mark is not None]
-    if all(ticks[0] >= floor for floor in floors) and (ticks[1:] >= ticks[:-1]).all():
+    if reached is not None:
+        floor = max(floor, reached - delay)
+    if ticks[0] >= floor and (ticks[1:] >= ticks[:-1]).all():
         return None
-    highest = np.maximum.accumulate(ticks)
-    watermarks = np.empty_like(ticks)
-    watermarks[1:] = highest[:-1] - delay
-    watermarks[0] = NOT_BEHIND
-    for floor in floors:
-        np.maximum(watermarks, floor, out=watermarks)
-    older = ticks < watermarks
-    if not older.any():
+    starts = np.arange(0, len(ticks), _BLOCK)
+    highest = np.maximum.accumulate(np.maximum.reduceat(ticks, starts))
+    if (np.minimum.reduceat(ticks, starts) >= np.maximum(_minus(highest, delay), floor)).all():
         return None
-    watermarks[~older] = NOT_BEHIND
+    watermarks = np.full_like(ticks, floor)
+    np.maximum(_minus(np.maximum.accumulate(ticks)[:-1], delay), floor, out=watermarks[1:])
+    on_time = ticks >= watermarks
+    if on_time.all():
+        return None
+    watermarks[on_time] = NOT_BEHIND
     return watermarks
+
+
+def _minus(ticks: Ticks, delay: int) -> Ticks:
+    """So much earlier, but no earlier than 64 bits hold."""
+    return np.maximum(ticks, WATERMARK_MIN + delay) - delay
 
 
 NOT_BEHIND = WATERMARK_MIN
@@ -147,45 +168,47 @@ class SplitWatermarks:
 
     Args:
         delay: how late a row may be.
+        sources: the sources of which something must be known first.
     """
 
-    def __init__(self, delay: int) -> None:
+    def __init__(self, delay: int, sources: Collection[str] = ()) -> None:
         self._delay = delay
-        self._latest: dict[tuple[str, str], int | None] = {}
-        self._idle: set[tuple[str, str]] = set()
-        self._known = False
-        self.watermark: int | None = None
+        self._unknown = set(sources)
+        self._latest: dict[Split, int | None] = {}
+        self._idle: set[Split] = set()
+        self.watermark = WATERMARK_MIN
 
     @property
     def idle(self) -> bool:
-        """Whether there were splits, and every one that is left is idle."""
-        return self._known and len(self._idle) == len(self._latest)
+        """Whether nobody should wait for the stream: every split that is left is idle."""
+        return not self._unknown and len(self._idle) == len(self._latest)
 
-    def latest(self, split: tuple[str, str]) -> int | None:
+    def latest(self, split: Split) -> int | None:
         """The largest time of a split so far."""
         return self._latest.get(split)
 
-    def opened(self, split: tuple[str, str]) -> None:
+    def opened(self, split: Split) -> None:
         """A split is there, and may give any time."""
-        self._known = True
+        self._unknown.discard(split[0])
         self._latest.setdefault(split, None)
         self._idle.discard(split)
 
-    def observed(self, split: tuple[str, str], latest: int) -> None:
+    def observed(self, split: Split, latest: int) -> None:
         """A split has given rows, the newest of that time."""
         self.opened(split)
         before = self._latest[split]
         self._latest[split] = latest if before is None else max(before, latest)
         self._advance()
 
-    def went_idle(self, split: tuple[str, str]) -> None:
+    def went_idle(self, split: Split) -> None:
         """A split gives nothing, and is not to be waited for."""
         self.opened(split)
         self._idle.add(split)
         self._advance()
 
-    def ended(self, split: tuple[str, str]) -> None:
+    def ended(self, split: Split) -> None:
         """A split gives nothing any more."""
+        self._unknown.discard(split[0])
         self._latest.pop(split, None)
         self._idle.discard(split)
         self._advance()
@@ -193,5 +216,5 @@ class SplitWatermarks:
     def _advance(self) -> None:
         asked = [latest for split, latest in self._latest.items() if split not in self._idle]
         known = [latest - self._delay for latest in asked if latest is not None]
-        if asked and len(known) == len(asked):
-            self.watermark = min(known) if self.watermark is None else max(self.watermark, min(known))
+        if known and len(known) == len(asked) and not self._unknown:
+            self.watermark = max(self.watermark, min(known))

@@ -43,7 +43,8 @@ class SourceVertex:
         columns: the columns that leave it; `None` for all.
         keep_positions: whether rows carry their position in a hidden column, because a verb that may fail, or one
             that goes by the order of rows, stands where the batch's own positions no longer reach.
-        idle_timeout_us: after how long a split that gives nothing is not waited for; `None` where nobody asks.
+        idle_timeouts_us: after how long a split that gives nothing is idle, for each who asks; empty where nobody
+            asks what becomes of the splits.
     """
 
     name: str
@@ -51,7 +52,7 @@ class SourceVertex:
     on_error: OnError
     columns: tuple[str, ...] | None = None
     keep_positions: bool = False
-    idle_timeout_us: int | None = None
+    idle_timeouts_us: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class SourceTask:
         self.outputs = Outputs(self.metrics)
         self._vertex = vertex
         self._clock = clock
-        self._reader = SplitReader(vertex.name, vertex.source, clock, vertex.idle_timeout_us)
+        self._reader = SplitReader(vertex.name, vertex.source, clock, vertex.idle_timeouts_us)
         self._stopping = threading.Event()
         self._round: Iterator[tuple[str, Chunk] | SplitStatus] = iter(())
         self._round_began = 0.0
@@ -66,9 +66,7 @@ class SourceTask:
             return True
         if item is not None:
             self._round_gave = True
-            began_us = self._clock.now_us()
             self._hand_on(*item)
-            self._reader.busy_us += self._clock.now_us() - began_us
             return True
         if self._reader.ended:
             return self._finish()
@@ -107,7 +105,7 @@ class SourceTask:
 
     def _tell(self, status: SplitStatus) -> None:
         """Say what became of a split, where anyone asks."""
-        if self._vertex.idle_timeout_us is not None:
+        if self._vertex.idle_timeouts_us:
             self.outputs.split_status(status)
 
     def _hand_on(self, split: str, chunk: Chunk) -> None:

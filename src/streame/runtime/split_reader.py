@@ -1,7 +1,8 @@
 """Which split of a source is read next, and what goes wrong while reading it."""
 
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import polars as pl
@@ -19,17 +20,16 @@ DISCOVERY_INTERVAL_US = 250_000
 class SplitReader:
     """Reads the splits of a source: one after the other where they end, in turn where they do not.
 
-    Attributes:
-        busy_us: how long the reader's user was busy with what it gave; a split is not idle for that.
-
     Args:
         name: the source's name in the job, for messages.
         source: what is read.
         clock: the wall clock.
-        idle_timeout_us: after how long a split that is polled and gives nothing is idle; `None` for never.
+        idle_timeouts_us: after how long a split that is polled and gives nothing is idle.
     """
 
-    def __init__(self, name: str, source: Source, clock: Clock, idle_timeout_us: int | None = None) -> None:
+    def __init__(
+        self, name: str, source: Source, clock: Clock, idle_timeouts_us: Collection[int] = ()
+    ) -> None:
         self._name = name
         self._source = source
         self._clock = clock
@@ -42,10 +42,10 @@ class SplitReader:
         self._unread: deque[str] = deque()
         self._open: deque[tuple[str, Iterator[Chunk | None]]] = deque()
         self._discovered_us: int | None = None
-        self._idle_timeout_us = idle_timeout_us
+        self._idle_timeouts_us = sorted(idle_timeouts_us)
         self._quiet_since_us: dict[str, int] = {}
-        self._idle: set[str] = set()
-        self.busy_us = 0
+        self._timeouts_told: dict[str, int] = {}
+        self._busy_us = 0
 
     @property
     def ended(self) -> bool:
@@ -53,30 +53,42 @@ class SplitReader:
         return self._discovered_us is not None and not (self._grows or self._unread or self._open)
 
     def round(self) -> Iterator[tuple[str, Chunk] | SplitStatus]:
-        """One look at each split that is open; yields what was there, and what became of the splits."""
-        for split in self._discover():
-            yield SplitStatus((self._name, split), "open")
+        """One look at each split that is open; yields what was there, and what became of the splits.
+
+        No split becomes idle by the time that others take: whoever is given something, or another split's rows.
+        """
+        for item, busy_since_us in self._look():
+            yield item
+            self._busy_us += self._clock.now_us() - busy_since_us
+
+    def _look(self) -> Iterator[tuple[tuple[str, Chunk] | SplitStatus, int]]:
+        """What there is, and since when the time is not that of waiting."""
+        now_us = self._clock.now_us
+        for status in self._discover():
+            yield status, now_us()
         while self._unread and not (self._one_by_one and self._open):
             split = self._unread.popleft()
             with self._explained(split):
                 self._open.append((split, iter(self._source.read(split, None))))
         for _ in range(len(self._open)):
             split, chunks = self._open.popleft()
+            began_us = now_us()
             try:
                 with self._explained(split):
                     chunk = next(chunks)
             except StopIteration:
-                yield SplitStatus((self._name, split), "ended")
+                yield SplitStatus((self._name, split), "ended"), began_us
                 continue
             self._open.append((split, chunks))
             if chunk is not None:
                 with self._explained(split):
                     self._check(chunk)
                 self._quiet_since_us.pop(split, None)
-                self._idle.discard(split)
-                yield split, chunk
-            elif self._has_become_idle(split):
-                yield SplitStatus((self._name, split), "idle")
+                self._timeouts_told.pop(split, None)
+                yield (split, chunk), began_us
+                continue
+            for timeout_us in self._timeouts_over(split):
+                yield SplitStatus((self._name, split), "idle", timeout_us), now_us()
 
     def close(self) -> list[BaseException]:
         """Release what the open splits hold; return what went wrong."""
@@ -91,18 +103,17 @@ class SplitReader:
                 errors.append(error)
         return errors
 
-    def _has_become_idle(self, split: str) -> bool:
-        """Whether a split that gave nothing has done so for long enough; time spent on its rows does not count."""
-        if self._idle_timeout_us is None or split in self._idle:
-            return False
-        now_us = self._clock.now_us() - self.busy_us
-        if now_us - self._quiet_since_us.setdefault(split, now_us) < self._idle_timeout_us:
-            return False
-        self._idle.add(split)
-        return True
+    def _timeouts_over(self, split: str) -> list[int]:
+        """The timeouts that are over now that a split has given nothing again."""
+        now_us = self._clock.now_us() - self._busy_us
+        quiet_us = now_us - self._quiet_since_us.setdefault(split, now_us)
+        told = self._timeouts_told.get(split, 0)
+        over = self._idle_timeouts_us[told : bisect_right(self._idle_timeouts_us, quiet_us)]
+        self._timeouts_told[split] = told + len(over)
+        return over
 
-    def _discover(self) -> list[str]:
-        """Look for splits; return the new ones."""
+    def _discover(self) -> list[SplitStatus]:
+        """Look for splits; return what is to be said of the new ones."""
         now_us = self._clock.now_us()
         last_us = self._discovered_us
         if last_us is not None and not (self._grows and now_us - last_us >= DISCOVERY_INTERVAL_US):
@@ -110,10 +121,12 @@ class SplitReader:
         self._discovered_us = now_us
         with self._explained(None):
             splits = list(self._source.splits())
+        if not splits and last_us is None:
+            return [SplitStatus((self._name, ""), "ended")]
         new = [split for split in splits if split not in self._seen]
         self._seen.update(new)
         self._unread += new
-        return new
+        return [SplitStatus((self._name, split), "open") for split in new]
 
     def _check(self, chunk: object) -> None:
         """A source of one's own may break its promise, and what is wrong here is worse further down."""

@@ -9,7 +9,7 @@ import polars as pl
 from streame.core.clock import Clock
 from streame.core.messages import END_OF_STREAM, Batch, EndOfStream, SplitStatus, Watermark
 from streame.core.metrics import OperatorMetrics
-from streame.core.time import WATERMARK_MAX
+from streame.core.time import WATERMARK_MAX, WATERMARK_MIN
 from streame.runtime.channel import Inbox
 from streame.runtime.operator import Operator, OperatorContext
 from streame.runtime.progress import Idle, Progress
@@ -67,7 +67,7 @@ class Outputs:
         self.rows: list[ChannelOutput] = []
         self.rejected: list[ChannelOutput] = []
         self.lates: list[ChannelOutput] = []
-        self._watermark: int | None = None
+        self._watermark = WATERMARK_MIN
         self._idle = False
 
     @property
@@ -97,7 +97,7 @@ class Outputs:
             if self._idle:
                 return
             self._idle = True
-        elif self._watermark is not None and time <= self._watermark:
+        elif time <= self._watermark:
             if not self._idle:
                 return
             self._idle, time = False, self._watermark

@@ -45,9 +45,7 @@ def _(node: SetEventTime, lowering: Lowering) -> Rows:
         lowering.vertices[name] = replace(source, idle_timeouts_us=timeouts)
     assert node.event_time is not None
     policy = lowering.policy(upstream)
-    make = partial(
-        EventTimeOperator, node.event_time, node.delay, policy, node.idle_timeout_us, sources
-    )
+    make = partial(EventTimeOperator, node.event_time, node.delay, policy, node.idle_timeout_us, sources)
     return lowering.add(lowering.names[id(node)], make, (Edge(upstream),), refuses=True)
 
 

@@ -14,7 +14,7 @@ from streame.runtime.operators.table_join import TableJoinOperator
 def _(node: TableJoin, lowering: Lowering) -> Rows:
     stream, table = lowering.vertex_of(node.input), lowering.vertex_of(node.table)
     bounded = is_bounded(node.table)
-    parallelism = 1 if id(node) in lowering.into_tables else lowering.config.parallelism
+    parallelism = lowering.instances(node)
     left = right = None
     if parallelism > 1:
         left = pl.Schema({name: node.input.schema[name] for name in node.left_on})

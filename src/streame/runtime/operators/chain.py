@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from streame.core.messages import Batch
+from streame.core.messages import Batch, SplitStatus
 from streame.core.positions import describe_position, with_position_column
 from streame.errors import DataError
 from streame.runtime.letters import RefusalPolicy, describe_error, refuse_rows
@@ -39,6 +39,10 @@ class ChainOperator(Operator):
             frame = self._step_by_step(with_position_column(batch), out)
         if frame.height:
             out.emit(Batch(frame, split=batch.split))
+
+    def on_split(self, port: int, status: SplitStatus, out: Collector) -> None:
+        """Pass it on: rows go on one by one."""
+        out.split_status(status)
 
     def _step_by_step(self, frame: pl.DataFrame, out: Collector) -> pl.DataFrame:
         for step, run in self._steps:

@@ -1,5 +1,7 @@
 """Event time: watches the times of the rows and says how far the stream has come."""
 
+from collections.abc import Collection
+
 import numpy as np
 import polars as pl
 
@@ -22,13 +24,25 @@ class EventTimeOperator(Operator):
         time: the column that says when a row happened.
         delay: how late a row may be, in ticks of the column.
         policy: what becomes of rows whose time is centuries away.
+        idle_timeout_us: after how long a split that gives nothing is not waited for.
+        sources: the sources that say what becomes of their splits; without any all rows are of one split.
     """
 
-    def __init__(self, time: EventTime, delay: int, policy: RefusalPolicy) -> None:
+    def __init__(
+        self,
+        time: EventTime,
+        delay: int,
+        policy: RefusalPolicy,
+        idle_timeout_us: int | None = None,
+        sources: Collection[str] = (),
+    ) -> None:
         self._time = time
         self._delay = delay
         self._policy = policy
-        self._splits = SplitWatermarks(delay)
+        self._idle_timeout_us = idle_timeout_us
+        self._splits = SplitWatermarks(delay, sources)
+        if not sources:
+            self._splits.opened(UNKNOWN_SPLIT)
 
     def open(self, context: OperatorContext) -> None:
         """Remember the name and the clock, for dead letters."""
@@ -60,6 +74,8 @@ class EventTimeOperator(Operator):
         match status.state:
             case "open":
                 self._splits.opened(status.split)
+            case "idle" if status.after_us != self._idle_timeout_us:
+                return
             case "idle":
                 self._splits.went_idle(status.split)
             case "ended":
@@ -68,10 +84,7 @@ class EventTimeOperator(Operator):
 
     def _say(self, out: Collector) -> None:
         """Send the watermark on, or that nobody should wait for it."""
-        if self._splits.watermark is not None:
-            out.watermark(self._time.from_ticks(self._splits.watermark))
-        if self._splits.idle:
-            out.watermark(None)
+        out.watermark(None if self._splits.idle else self._time.from_ticks(self._splits.watermark))
 
     def _known(self, frame: pl.DataFrame) -> tuple[Ticks, RowNumbers | None]:
         """The times that are not null, and the rows that have them (`None`: every one)."""
@@ -84,7 +97,7 @@ class EventTimeOperator(Operator):
 
     def _marked(self, batch: Batch, ticks: Ticks, rows: RowNumbers | None, split: tuple[str, str]) -> Batch:
         """The batch, with the hidden column where a row is behind its split's watermark."""
-        marks = behind(ticks, self._splits.latest(split), self._delay, self._splits.watermark)
+        marks = behind(ticks, self._splits.watermark, self._splits.latest(split), self._delay)
         if marks is None:
             return batch
         spread = np.full(batch.frame.height, NOT_BEHIND)
@@ -104,7 +117,7 @@ class EventTimeOperator(Operator):
         refuse_rows(
             refused,
             lambda row: (
-                f"the event time {times[row]} is before 1700, after 2200 or more than 100 years ahead of all rows "
+                f"the event time {times[row]} is before 1700, after 2200 or more than 150 years ahead of all rows "
                 "before it"
             ),
             operator=self._context.name,

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streame.core.messages import BATCH_ROWS_MAX, Batch, Positions
+from streame.core.messages import BATCH_ROWS_MAX, Batch, Positions, SplitStatus
+from streame.core.time import Split
 from streame.runtime.operator import Collector, Operator, OperatorContext
 from streame.state.rows import as_index
 from streame.state.table import Table
@@ -85,6 +86,11 @@ class TableJoinOperator(Operator):
         self._expire(out)
         self._settle()
 
+    def on_split(self, port: int, status: SplitStatus, out: Collector) -> None:
+        """Pass on what is said of the stream's splits, where no row that waits comes out of their order."""
+        if port == STREAM and self._wait_us == 0:
+            out.split_status(status)
+
     def on_end(self, port: int, out: Collector) -> None:
         """After the stream's end only waiting rows matter; after the table's end none waits any more."""
         if port == STREAM:
@@ -106,6 +112,7 @@ class TableJoinOperator(Operator):
             rows[~joinable] = -1
         found = rows >= 0
         leaving = found
+        split = batch.split if self._wait_us == 0 else None
         if not found.all():
             waiting = ~found if joinable is None else ~found & joinable
             if self._wait_us == 0 or self._table_ended:
@@ -115,10 +122,10 @@ class TableJoinOperator(Operator):
                 self._keep(keys[stays], frame[stays])
             leaving = ~waiting if self._keeps_unmatched else found
         if leaving.all():
-            self._emit(frame, self._table.gather(rows), out, batch.positions)
+            self._emit(frame, self._table.gather(rows), out, batch.positions, split)
         else:
             leaves = np.flatnonzero(leaving)
-            self._emit(frame[as_index(leaves)], self._table.gather(rows[leaves]), out)
+            self._emit(frame[as_index(leaves)], self._table.gather(rows[leaves]), out, split=split)
 
     def _update(self, frame: pl.DataFrame, out: Collector) -> None:
         """Take table rows, after the rows that waited for them have left."""
@@ -168,17 +175,22 @@ class TableJoinOperator(Operator):
             self._emit(rows, self._table.gather(np.full(rows.height, -1)), out)
 
     def _emit(
-        self, left: pl.DataFrame, right: pl.DataFrame, out: Collector, positions: Positions | None = None
+        self,
+        left: pl.DataFrame,
+        right: pl.DataFrame,
+        out: Collector,
+        positions: Positions | None = None,
+        split: Split | None = None,
     ) -> None:
         """Send joined rows on, if there are any, in batches of the usual size."""
         if not left.height:
             return
         joined = left.hstack(right) if self._right_outputs else left
         if joined.height <= BATCH_ROWS_MAX:
-            out.emit(Batch(joined, positions))
+            out.emit(Batch(joined, positions, split))
             return
         for part in joined.iter_slices(BATCH_ROWS_MAX):
-            out.emit(Batch(part))
+            out.emit(Batch(part, split=split))
 
     def _settle(self) -> None:
         """Set the timer for what waits, and finish when nothing can come any more."""
