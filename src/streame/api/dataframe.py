@@ -6,6 +6,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import polars as pl
 
 from streame.api.event_time import EventTimeVerbs
+from streame.api.grouping import GroupByVerbs
 from streame.api.job import write_job
 from streame.api.nulls import NullVerbs
 from streame.api.refused import refuse
@@ -32,7 +33,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class StreamDataFrame(RowWiseVerbs, NullVerbs, ReshapeVerbs, EventTimeVerbs, TableVerbs, SinkVerbs):
+class StreamDataFrame(
+    RowWiseVerbs, NullVerbs, ReshapeVerbs, EventTimeVerbs, GroupByVerbs, TableVerbs, SinkVerbs
+):
     """A plan over rows that never stop arriving, with the methods of `polars.LazyFrame`.
 
     Made by `st.scan_*`. It is immutable: a verb returns a new one and runs nothing. Its schema is always known,

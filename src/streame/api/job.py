@@ -23,7 +23,7 @@ from streame.io.sink import Sink
 from streame.io.source import FileSource
 from streame.plan.explain import explain
 from streame.plan.lower import lower
-from streame.plan.nodes import Node, Scan, TableJoin, Write, walk
+from streame.plan.nodes import Node, Scan, Stateful, TableJoin, Write, walk
 from streame.plan.optimizer import optimize
 from streame.runtime.local import LocalRun, State
 from streame.runtime.signals import stop_on_signals
@@ -56,7 +56,7 @@ class JobStatus:
 
 Loops = Sequence[asyncio.AbstractEventLoop | None]
 
-_KINDS = {Scan: "source", TableJoin: "join", Write: "sink"}
+_KINDS = {Scan: "source", Stateful: "verb", TableJoin: "join", Write: "sink"}
 
 
 class JobHandle(AbstractContextManager["JobHandle"]):
@@ -150,7 +150,7 @@ class Job:
         name: the job's name.
 
     Raises:
-        PlanError: when two sources, joins or sinks have the same name, or two sinks write the same path.
+        PlanError: when two sources, stateful verbs or sinks have the same name, or two sinks write the same path.
 
     Example:
         >>> import polars as pl, streame as st
@@ -356,8 +356,11 @@ def _check_names(writes: tuple[Write, ...]) -> None:
     names: dict[str, Node] = {}
     targets: dict[str, str] = {}
     for node in walk(*writes):
-        if isinstance(node, Scan | TableJoin | Write) and names.setdefault(node.name, node) is not node:
-            kinds = _KINDS[type(names[node.name])], _KINDS[type(node)]
+        if (
+            isinstance(node, Scan | Stateful | TableJoin | Write)
+            and names.setdefault(node.name, node) is not node
+        ):
+            kinds = _kind(names[node.name]), _kind(node)
             what = f"two {kinds[0]}s" if kinds[0] == kinds[1] else f"a {kinds[0]} and a {kinds[1]}"
             raise PlanError(
                 f"{what} of the job are called {node.name!r}; give one of them another name with name="
@@ -370,6 +373,10 @@ def _check_names(writes: tuple[Write, ...]) -> None:
             raise PlanError(
                 f"{targets[node.target]!r} and {node.name!r} both write {node.target}; give each a path of its own"
             )
+
+
+def _kind(node: Node) -> str:
+    return next(kind for each, kind in _KINDS.items() if isinstance(node, each))
 
 
 def _check_inputs(writes: tuple[Write, ...]) -> None:

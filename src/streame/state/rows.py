@@ -8,7 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 RowNumbers = npt.NDArray[np.int64]
-_Int = TypeVar("_Int", np.int32, np.int64)
+_Value = TypeVar("_Value", np.int32, np.int64, np.bool_)
 
 _RATIO = 8
 _SMALL_ROWS = 8192
@@ -90,7 +90,7 @@ class Rows:
         self._pieces[-count:] = [owned(merged) if merged.height <= _SMALL_ROWS else merged]
 
 
-def with_room(array: npt.NDArray[_Int], size: int, fill: int) -> npt.NDArray[_Int]:
+def with_room(array: npt.NDArray[_Value], size: int, fill: int) -> npt.NDArray[_Value]:
     """The array if it has `size` elements, else a copy of at least twice its length, padded with `fill`."""
     if size <= len(array):
         return array

@@ -1,0 +1,150 @@
+"""Group by: one row for each key, said anew whenever it has changed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from streame.core.aggregates import Aggregation
+from streame.core.emission import Emission
+from streame.core.hidden import WEIGHT
+from streame.core.messages import BATCH_ROWS_MAX, Batch
+from streame.core.metrics import StateSize
+from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, EventTime
+from streame.runtime.emit import changes
+from streame.runtime.operator import Collector, Operator, OperatorContext
+from streame.state.aggregates import AggregateState
+from streame.state.index import KeyIndex
+from streame.state.rows import with_room
+
+Groups = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What was said of groups before rows came that change them; `rows` is `None` where nothing was said."""
+
+    groups: Groups
+    was: Mask
+    rows: pl.DataFrame | None
+
+
+class GroupByOperator(Operator):
+    """Keeps the values of each key, and says what has become of the keys that rows came for.
+
+    Args:
+        keys: the key columns.
+        key_schema: the names and dtypes under which they come out.
+        aggregation: what is computed for each key.
+        time: the column that orders the rows of a key, if there is one.
+        retractable: whether rows carry weights, and may be taken back.
+        emission: when results are said.
+    """
+
+    def __init__(
+        self,
+        *,
+        keys: Sequence[str],
+        key_schema: pl.Schema,
+        aggregation: Aggregation,
+        time: EventTime | None,
+        retractable: bool,
+        emission: Emission,
+    ) -> None:
+        self._keys = list(keys)
+        self._aggregation = aggregation
+        self._time = time if aggregation.needs_order else None
+        self._retractable = retractable
+        self._emission = emission
+        self._index = KeyIndex(key_schema)
+        self._state = AggregateState(aggregation, retractable=retractable)
+        self._before: list[_Before] = []
+        self._noted: Mask = np.empty(0, np.bool_)
+        self._first: Groups = np.empty(0, np.int32)
+        self._timer_is_set = False
+
+    def open(self, context: OperatorContext) -> None:
+        """Remember the clock."""
+        self._context = context
+
+    def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
+        """Take the rows; say which groups have changed, or note what was said of them before."""
+        frame = batch.frame
+        groups = self._index.slots(frame.select(self._keys))
+        if self._emission != "on_close":
+            self._note(groups)
+        weights = frame[WEIGHT].to_numpy() if self._retractable else None
+        self._state.add(groups, self._aggregation.prepare(frame, self._ticks(frame)), weights)
+        if self._emission == "changes":
+            self._say_changes(out)
+        elif self._emission != "on_close" and not self._timer_is_set:
+            self._timer_is_set = True
+            self._context.set_timer(self._context.clock.now_us() + self._emission)
+
+    def on_timer(self, time_us: int, out: Collector) -> None:
+        """Say what has changed since the first batch that was not answered."""
+        self._timer_is_set = False
+        self._say_changes(out)
+
+    def on_watermark(self, time: int, out: Collector) -> None:
+        """Only where every batch is answered at once are the results as far as the rows."""
+        if time == WATERMARK_MAX:
+            self._say_changes(out)
+            if self._emission == "on_close":
+                self._say_results(out)
+        if time == WATERMARK_MAX or self._emission == "changes":
+            out.watermark(time)
+
+    def state_size(self) -> StateSize:
+        """The keys and their values, and what is to be taken back."""
+        values = self._state.size()
+        said = sum(int(each.rows.estimated_size()) for each in self._before if each.rows is not None)
+        size = values.bytes + self._index.memory_bytes + self._first.nbytes + self._noted.nbytes + said
+        return StateSize(max(values.rows, len(self._index)), size)
+
+    def _note(self, groups: Groups) -> None:
+        """Remember what was said of groups, before rows come that may change it."""
+        self._noted = with_room(self._noted, len(self._index), False)
+        touched = self._distinct(groups)
+        touched = touched[~self._noted[touched]]
+        self._noted[touched] = True
+        was = self._state.counts(touched) > 0
+        self._before.append(_Before(touched, was, self._state.results(touched) if was.any() else None))
+
+    def _distinct(self, groups: Groups) -> Groups:
+        """Each group once, in the order of their first rows."""
+        self._first = with_room(self._first, len(self._index), 0)
+        # What is written last stays: the number of a group's first row.
+        numbers = np.arange(len(groups), dtype=np.int32)
+        self._first[groups[::-1]] = numbers[::-1]
+        firsts = np.flatnonzero(self._first[groups] == numbers)
+        return groups.take(firsts)
+
+    def _say_changes(self, out: Collector) -> None:
+        """Take back what was said of the noted groups and say what they are now."""
+        noted, self._before = self._before, []
+        for before in noted:
+            self._noted[before.groups] = False
+            now = self._state.counts(before.groups) > 0
+            results = self._state.results(before.groups)
+            said = changes(self._index.keys(before.groups), before.rows, results, before.was, now)
+            for part in said.iter_slices(BATCH_ROWS_MAX):
+                out.emit(Batch(part))
+
+    def _say_results(self, out: Collector) -> None:
+        """Say the results of all groups, which are final."""
+        every = np.arange(len(self._index), dtype=np.int32)
+        for start in range(0, len(every), BATCH_ROWS_MAX):
+            groups = every[start : start + BATCH_ROWS_MAX]
+            groups = groups[self._state.counts(groups) > 0]
+            if len(groups):
+                out.emit(Batch(self._index.keys(groups).hstack(self._state.results(groups))))
+
+    def _ticks(self, frame: pl.DataFrame) -> pl.Series | None:
+        """The time of each row, for its place among the rows of its key; null comes first, as in Polars' sort."""
+        if self._time is None:
+            return None
+        return frame[self._time.column].to_physical().cast(pl.Int64).fill_null(WATERMARK_MIN)
