@@ -4,15 +4,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streame.core.aggregates import GROUP, TIME, Aggregation
-from streame.core.hidden import POSITION
+from streame.core.aggregates import ROWS, Aggregation
 from streame.core.metrics import StateSize
-from streame.state.rows import as_index
+from streame.state.aggregates.accumulator import GroupValues
+from streame.state.aggregates.batch import Batch, Groups, Weights, grown
+from streame.state.aggregates.kinds import group_values
+from streame.state.aggregates.multiset import Multisets
+from streame.state.aggregates.rowful import RowfulResults
+from streame.state.aggregates.totals import TooLargeError
 
-Groups = npt.NDArray[np.int32] | npt.NDArray[np.int64]
-Weights = npt.NDArray[np.int64]
-
-_WEIGHT = "__weight"
+GroupNumbers = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
 
 class AggregateState:
@@ -20,16 +21,25 @@ class AggregateState:
 
     Args:
         aggregation: what is computed for each group.
-        retractable: whether rows may be taken back, with a weight of -1.
+        retractable: whether rows may be taken back, with a weight of -1. A row is taken back by one that is equal
+            in all columns that are read, its time and its position included. Rows of equal time and position then
+            stand in the order of their values, not of arrival.
     """
 
     def __init__(self, aggregation: Aggregation, *, retractable: bool = False) -> None:
         self._aggregation = aggregation
         self._retractable = retractable
-        self.pieces: list[pl.DataFrame] = []
         self._counts: Weights = np.zeros(0, np.int64)
+        self._count = 0
+        self._kept = group_values(aggregation.accumulators, retractable=retractable)
+        self._rowful = RowfulResults(aggregation, retractable=retractable) if aggregation.rowful else None
 
-    def add(self, groups: Groups, rows: pl.DataFrame, weights: Weights | None = None) -> None:
+    @property
+    def has_partials(self) -> bool:
+        """Whether `partials` can take the place of the rows of a group."""
+        return self._aggregation.has_partials and not any(isinstance(each, Multisets) for each in self._kept)
+
+    def add(self, groups: GroupNumbers, rows: pl.DataFrame, weights: Weights | None = None) -> None:
         """Take new rows.
 
         Args:
@@ -40,102 +50,134 @@ class AggregateState:
         if not len(groups):
             return
         assert weights is None or self._retractable
-        columns = [pl.Series(GROUP, groups, dtype=pl.Int32)]
-        if self._retractable:
-            ones = np.ones(len(groups), np.int64) if weights is None else weights
-            columns.append(pl.Series(_WEIGHT, ones, dtype=pl.Int64))
-        self._take(rows.hstack(columns) if rows.width else pl.DataFrame(columns), groups, weights)
+        numbers = groups.astype(np.intp, copy=False)
+        self._reserve(int(numbers.max()) + 1)
+        batch = Batch(numbers, rows, weights)
+        np.add.at(self._counts, numbers, 1 if weights is None else weights)
+        with np.errstate(all="ignore"):
+            for kept in self._kept:
+                kept.add(batch)
+        if self._rowful is not None:
+            self._rowful.add(batch)
+        if weights is not None:
+            self._forget_empty(numbers[weights < 0])
 
-    def absorb(self, other: "AggregateState", groups: Groups) -> None:
+    def absorb(self, other: "AggregateState", groups: GroupNumbers) -> None:
         """Merge the groups of another state into groups of this one.
 
         Args:
-            other: a state of the same aggregation. It stays as it is: a slice of time is merged into every window over it.
+            other: a state of the same aggregation; it must not be used any more. Where rows are ordered by arrival,
+                its rows came later.
             groups: for each group of `other` the group here, -1 to leave it out.
         """
-        for piece in other.pieces:
-            target = groups[piece[GROUP].to_numpy()]
-            kept = np.flatnonzero(target >= 0)
-            mapped = piece[as_index(kept)].with_columns(pl.Series(GROUP, target[kept], dtype=pl.Int32))
-            weights = mapped[_WEIGHT].to_numpy() if self._retractable else None
-            self._take(mapped, target[kept], weights)
+        chosen = np.flatnonzero(groups >= 0)
+        if not len(chosen):
+            return
+        targets = groups[chosen].astype(np.intp, copy=False)
+        self._reserve(int(targets.max()) + 1)
+        counts, others, rowful = other.contents(len(groups))
+        np.add.at(self._counts, targets, counts[chosen])
+        with np.errstate(all="ignore"):
+            for kept, other_kept in zip(self._kept, others, strict=True):
+                kept.absorb(other_kept, chosen, targets)
+        if self._rowful is not None and rowful is not None:
+            self._rowful.absorb(rowful, groups.astype(np.intp, copy=False))
+        if self._retractable:
+            self._forget_empty(targets)
 
-    def results(self, groups: Groups) -> pl.DataFrame:
-        """The result of each of these groups, in their order; a group without rows gives that of no rows."""
-        aggregation = self._aggregation
-        rows = self._rows_of(groups)
-        exprs = [each.expr for each in aggregation.exprs]
-        present = rows.group_by(GROUP, maintain_order=True).agg(exprs)
-        place = np.full(max(len(self._counts), int(groups.max(initial=-1)) + 1), -1, np.int64)
-        place[present[GROUP].to_numpy()] = np.arange(present.height)
-        empty = self._of_no_rows(rows)
-        at = place[groups]
-        found = pl.concat([present.select(aggregation.outputs.names()), empty], how="vertical")
-        return found[as_index(np.where(at < 0, present.height, at))]
+    def contents(self, count: int) -> tuple[Weights, list[GroupValues], RowfulResults | None]:
+        """All there is, with room for `count` groups, for the state that absorbs this one."""
+        assert self._count <= count, (self._count, count)
+        self._reserve(count)
+        return self._counts, self._kept, self._rowful
 
-    def counts(self, groups: Groups) -> Weights:
-        """How many rows each of these groups holds."""
-        self._grow(int(groups.max(initial=-1)) + 1)
-        return self._counts[groups]
+    def partials(self, groups: GroupNumbers) -> pl.DataFrame:
+        """The values of each of these groups, in their order, for `add_partials` of another state.
 
-    def partials(self, groups: Groups) -> pl.DataFrame:
-        """The values of each of these groups, in their order, for `add_partials` of another state."""
-        raise NotImplementedError
+        Raises:
+            DataError: when a sum needs more than 128 bits.
+        """
+        assert self.has_partials
+        numbers = self._numbers(groups)
+        columns = [pl.Series(ROWS, self._counts[numbers])]
+        try:
+            for index, kept in enumerate(self._kept):
+                parts = kept.parts(numbers)
+                columns += [part.alias(f"{index}.{place}") for place, part in enumerate(parts)]
+        except TooLargeError as error:
+            raise self._aggregation.too_large(error.total) from error
+        return pl.DataFrame(columns)
 
-    def add_partials(self, groups: Groups, partials: pl.DataFrame) -> None:
+    def add_partials(self, groups: GroupNumbers, partials: pl.DataFrame) -> None:
         """Merge values that another state has given.
 
         Args:
             groups: the group of each row of values.
             partials: what `partials` of a state of the same aggregation gave.
         """
-        raise NotImplementedError
+        if not len(groups):
+            return
+        numbers = groups.astype(np.intp, copy=False)
+        self._reserve(int(numbers.max()) + 1)
+        np.add.at(self._counts, numbers, partials[ROWS].to_numpy())
+        columns = partials.get_columns()[1:]
+        owners = [int(column.name.partition(".")[0]) for column in columns]
+        with np.errstate(all="ignore"):
+            for index, kept in enumerate(self._kept):
+                parts = [column for column, owner in zip(columns, owners, strict=True) if owner == index]
+                kept.merge(numbers, parts)
+        if self._retractable:
+            self._forget_empty(numbers)
+
+    def results(self, groups: GroupNumbers) -> pl.DataFrame:
+        """The result of each of these groups, in their order; a group without rows gives that of no rows.
+
+        Raises:
+            DataError: when a value does not fit its dtype or cannot be computed.
+        """
+        numbers = self._numbers(groups)
+        aggregation = self._aggregation
+        values = [pl.Series(ROWS, self._counts[numbers])]
+        try:
+            with np.errstate(all="ignore"):
+                for kept in self._kept:
+                    values += kept.values(numbers)
+        except TooLargeError as error:
+            raise aggregation.too_large(error.total) from error
+        rowful = None if self._rowful is None else self._rowful.results(numbers, len(self._counts))
+        return aggregation.finish(values, rowful)
+
+    def counts(self, groups: GroupNumbers) -> Weights:
+        """How many rows each of these groups holds."""
+        numbers = self._numbers(groups)
+        return self._counts[numbers]
 
     def size(self) -> StateSize:
-        """How many rows are kept, and about how much memory they take."""
-        size = sum(int(piece.estimated_size()) for piece in self.pieces) + self._counts.nbytes
-        return StateSize(sum(piece.height for piece in self.pieces), size)
+        """How many rows or groups are kept, and about how much memory they take."""
+        rows = sum(each.rows for each in self._kept)
+        nbytes = self._counts.nbytes + sum(each.nbytes for each in self._kept)
+        if self._rowful is not None:
+            rows, nbytes = rows + self._rowful.height, nbytes + self._rowful.nbytes
+        return StateSize(max(rows, self._count), nbytes)
 
-    def _take(self, piece: pl.DataFrame, groups: Groups, weights: Weights | None) -> None:
-        if not piece.height:
-            return
-        self._grow(int(groups.max()) + 1)
-        np.add.at(self._counts, groups, 1 if weights is None else weights)
-        self.pieces.append(piece)
+    def _numbers(self, groups: GroupNumbers) -> Groups:
+        """Group numbers as indices of arrays that are long enough."""
+        numbers = groups.astype(np.intp, copy=False)
+        self._reserve(int(numbers.max(initial=-1)) + 1)
+        return numbers
 
-    def _grow(self, size: int) -> None:
-        if size > len(self._counts):
-            padding = np.zeros(max(size, 2 * len(self._counts)) - len(self._counts), np.int64)
-            self._counts = np.concatenate([self._counts, padding])
+    def _reserve(self, count: int) -> None:
+        """Make room for so many groups."""
+        self._count = max(self._count, count)
+        if count > len(self._counts):
+            size = max(count, 2 * len(self._counts))
+            self._counts = grown(self._counts, size, 0)
+            for kept in self._kept:
+                kept.resize(size)
 
-    def _rows_of(self, groups: Groups) -> pl.DataFrame:
-        """The rows of these groups in the order of time."""
-        if not self.pieces:
-            return self._none()
-        rows = pl.concat(self.pieces)
-        rows = rows.filter(pl.col(GROUP).is_in(pl.Series(groups, dtype=pl.Int32).implode()))
-        order = [name for name in (TIME, POSITION) if name in rows.columns]
-        if self._retractable:
-            identity = [name for name in rows.columns if name != _WEIGHT]
-            rows = rows.group_by(identity, maintain_order=True).agg(pl.col(_WEIGHT).sum())
-            rows = rows.filter(pl.col(_WEIGHT) > 0)
-            order += [name for name in identity if name not in {GROUP, *order}]
-            times = rows[_WEIGHT].to_numpy()
-            rows = rows[as_index(np.repeat(np.arange(rows.height), times))]
-        return rows.sort(order, maintain_order=True) if order else rows
-
-    def _none(self) -> pl.DataFrame:
-        names = sorted(self._aggregation.columns)
-        frame = pl.DataFrame(schema={name: self._aggregation.schema[name] for name in names})
-        return frame.with_columns(pl.Series(GROUP, [], dtype=pl.Int32))
-
-    def _of_no_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The one row of results that a group without rows has."""
-        values = []
-        for name, dtype in self._aggregation.outputs.items():
-            (expr,) = (each.expr for each in self._aggregation.exprs if each.name == name)
-            value = rows.clear().select(expr).to_series()
-            nothing: list[object] = [[]] if isinstance(dtype, pl.List) else [None]
-            is_value = len(value) == 1 and value.dtype == dtype
-            values.append(value if is_value else pl.Series(name, nothing, dtype=dtype))
-        return pl.DataFrame(values)
+    def _forget_empty(self, groups: Groups) -> None:
+        """Let groups that have no rows any more be as if they had never been seen."""
+        empty = groups[self._counts[groups] == 0]
+        if len(empty):
+            for kept in self._kept:
+                kept.forget(empty)

@@ -1,0 +1,93 @@
+"""Results that Polars computes from all rows of a group."""
+
+import numpy as np
+import polars as pl
+from polars.exceptions import PanicException, PolarsError
+
+from streame.core.aggregates import GROUP, Aggregation
+from streame.core.hidden import WEIGHT
+from streame.state.aggregates.batch import Batch, Groups
+from streame.state.aggregates.kept import KeptRows
+from streame.state.aggregates.multiset import places
+from streame.state.aggregates.order import ORDER, in_order, order_columns
+from streame.state.rows import as_index
+
+
+class RowfulResults:
+    """The rows of many groups, and the expressions that are computed from them.
+
+    Args:
+        aggregation: what is computed; here only `Aggregation.rowful`.
+        retractable: whether rows may be taken back.
+    """
+
+    def __init__(self, aggregation: Aggregation, *, retractable: bool) -> None:
+        self._aggregation = aggregation
+        self._names = aggregation.rowful_columns
+        self._exprs = list(aggregation.rowful.values())
+        self._ordered = aggregation.needs_order
+        self._weighted = retractable
+        columns = {name: aggregation.schema[name] for name in self._names}
+        self.kept = KeptRows(pl.Schema({**columns, **(ORDER if self._ordered else {})}), weighted=retractable)
+
+    def add(self, batch: Batch) -> None:
+        """Keep rows."""
+        columns = [batch.column(name) for name in self._names]
+        if self._ordered:
+            columns += order_columns(batch.rows, len(batch.groups))
+        self.kept.add(batch.groups, columns, batch.weights)
+
+    def absorb(self, other: "RowfulResults", target: Groups) -> None:
+        """Take the rows of another one; `target` says by group which group they go to, -1 for none."""
+        self.kept.absorb(other.kept, target.astype(np.int32))
+
+    def results(self, groups: Groups, size: int) -> pl.DataFrame:
+        """The results of these of the `size` groups that there are.
+
+        Raises:
+            DataError: when one cannot be computed.
+        """
+        rows = self.kept.rows_of(groups, size)
+        if self._weighted:
+            rows = rows[as_index(np.repeat(np.arange(rows.height), rows[WEIGHT].to_numpy()))]
+        if self._ordered:
+            rows = in_order(rows, self._names if self._weighted else ())
+        try:
+            made = rows.group_by(GROUP, maintain_order=True).agg(self._exprs)
+        except (PolarsError, PanicException):
+            self._blame(rows)
+            raise
+        place = places(made[GROUP], size)[groups]
+        if (place >= 0).all():
+            return made.drop(GROUP)[as_index(place)]
+        found = pl.concat([made.drop(GROUP), self._of_no_rows(rows.clear())])
+        return found[as_index(np.where(place < 0, made.height, place))]
+
+    def _blame(self, rows: pl.DataFrame) -> None:
+        """Raise an error that names the result that cannot be computed."""
+        for name, expr in self._aggregation.rowful.items():
+            try:
+                rows.group_by(GROUP).agg(expr)
+            except (PolarsError, PanicException) as error:
+                raise self._aggregation.failed(name, str(error)) from error
+
+    def _of_no_rows(self, nothing: pl.DataFrame) -> pl.DataFrame:
+        """The results of a group without rows, as one row."""
+        values = []
+        for name, expr in self._aggregation.rowful.items():
+            dtype = self._aggregation.outputs[name]
+            value = nothing.select(expr).to_series()
+            empty: list[object] = [[]] if isinstance(dtype, pl.List) else [None]
+            is_value = len(value) == 1 and value.dtype == dtype
+            values.append(value if is_value else pl.Series(name, empty, dtype=dtype))
+        return pl.DataFrame(values)
+
+    @property
+    def height(self) -> int:
+        """How many rows are kept."""
+        return self.kept.height
+
+    @property
+    def nbytes(self) -> int:
+        """About the memory that is used."""
+        return self.kept.nbytes
