@@ -4,11 +4,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from streame.cli.bench import command, profiles, runner
 from streame.cli.bench.case import AGAINST_PEER, Bar, Case, Outcome, Work
 from streame.cli.bench.catalog import CASES, find
+from streame.cli.bench.keeping import digest
 from streame.cli.bench.report import as_data, closing, lines, missed_bars
 from streame.cli.bench.runner import Result, Spread, run_case
 from streame.cli.failure import UsageError
@@ -115,3 +117,19 @@ def test_sums_of_floats_may_differ_in_the_last_digits(
     result = run_case(find("chain-8k"), smoke=True, folder=tmp_path, tell=lambda text: None)
     assert result.error is None
     assert result.streame["ratio"].median == 1.0
+
+
+def test_a_digest_knows_rows_but_neither_their_order_nor_the_width_of_a_column() -> None:
+    frame = pl.DataFrame({"user": [1, 2, 3], "item": ["a", "b", "c"], "spent": [0.1, 0.2, 0.3]})
+    narrow = frame.reverse().select("spent", "item", pl.col("user").cast(pl.UInt8))
+    told = digest([frame])
+    assert digest([narrow[:1], narrow[1:]]) == pytest.approx(told)
+    assert told["spent"] == pytest.approx(0.6)
+    others = (
+        frame.with_columns(pl.col("item").reverse()),
+        frame.with_columns(pl.col("user") + 1),
+        frame.with_columns(pl.col("spent") * 2),
+        frame.head(2),
+        frame.drop("user"),
+    )
+    assert all(digest([other]) != told for other in others)

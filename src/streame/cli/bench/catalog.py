@@ -1,6 +1,6 @@
 """All benchmarks, in the order in which they run."""
 
-from streame.cli.bench import chain, latency, ndjson, one_row, slow_sink, stages, tables
+from streame.cli.bench import chain, groups, latency, ndjson, one_row, slow_sink, stages, tables
 from streame.cli.bench.case import Case
 
 CASES: tuple[Case, ...] = (
@@ -8,6 +8,7 @@ CASES: tuple[Case, ...] = (
     *one_row.CASES,
     *ndjson.CASES,
     *tables.CASES,
+    *groups.CASES,
     *stages.CASES,
     *latency.CASES,
     *slow_sink.CASES,

@@ -5,6 +5,7 @@ import polars as pl
 
 START_US = 1_700_000_000_000_000
 USERS = 10_000
+MANY_USERS = 1_000_000
 ITEMS = 1_000
 SEED = 20_130_101
 
