@@ -6,13 +6,15 @@ from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from polars.exceptions import PanicException
 
 from streame.core.clock import Clock, to_datetime
 from streame.core.deadletters import BadRow, Kind, OnError, dead_letters, shorten
 from streame.core.foreign_errors import first_paragraph
-from streame.core.hidden import POSITION, user_frame
+from streame.core.hidden import POSITION, WEIGHT, user_frame
 from streame.core.positions import describe_position
 from streame.errors import DataError
 from streame.runtime.operator import Collector
@@ -50,7 +52,7 @@ def refuse_rows(
     kind: Kind = "compute",
     remedy: str = "Mend the row or the expression",
 ) -> None:
-    """Refuse rows.
+    """Refuse rows. One that is taken back was refused when it came, and is not refused again.
 
     Args:
         rows: the rows, with their hidden columns.
@@ -65,6 +67,9 @@ def refuse_rows(
     Raises:
         DataError: when the policy is `fail`; with the error of the first row as its cause.
     """
+    if WEIGHT in rows.columns:
+        came = np.flatnonzero(rows[WEIGHT].to_numpy() > 0)
+        rows, reason = rows[came], _reindexed(reason, came)
     if not rows.height:
         return
     match policy.on_error:
@@ -74,6 +79,10 @@ def refuse_rows(
             out.count_rejected(rows.height)
         case "dead_letter":
             out.reject(_letters(rows, reason, operator, to_datetime(clock.now_us()), kind))
+
+
+def _reindexed(reason: Reason, rows: npt.NDArray[np.intp]) -> Reason:
+    return lambda number: reason(int(rows[number]))
 
 
 def describe_error(error: BaseException | str) -> str:

@@ -42,8 +42,8 @@ def salvage(step: Step, run: Run, frame: pl.DataFrame) -> Salvaged:
             return Salvaged(run(frame.filter(all_but(bad, frame.height))), bad)
         except FAILURES:
             # The step fails for a reason that the expression does not know.
-            return _halved(run, frame)
-    return _halved(run, frame)
+            return halved(run, frame)
+    return halved(run, frame)
 
 
 def all_but(rows: Sequence[int], height: int) -> pl.Series:
@@ -53,7 +53,13 @@ def all_but(rows: Sequence[int], height: int) -> pl.Series:
     return pl.Series(kept)
 
 
-def _halved(run: Run, frame: pl.DataFrame) -> Salvaged:
+def halved(run: Run, frame: pl.DataFrame) -> Salvaged:
+    """Halve what fails until single rows are left.
+
+    Args:
+        run: what fails for the whole frame.
+        frame: the rows.
+    """
     results: list[pl.DataFrame] = []
     bad: list[int] = []
     pending = [(0, frame.height)]

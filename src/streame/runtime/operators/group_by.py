@@ -12,9 +12,11 @@ from streame.core.emission import Emission
 from streame.core.hidden import WEIGHT
 from streame.core.messages import BATCH_ROWS_MAX, Batch
 from streame.core.metrics import StateSize
-from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, EventTime
+from streame.core.time import WATERMARK_MAX, EventTime
 from streame.runtime.emit import changes
+from streame.runtime.letters import RefusalPolicy
 from streame.runtime.operator import Collector, Operator, OperatorContext
+from streame.runtime.preparation import Preparation
 from streame.state.aggregates import AggregateState
 from streame.state.index import KeyIndex
 from streame.state.rows import with_room
@@ -40,6 +42,7 @@ class GroupByOperator(Operator):
         key_schema: the names and dtypes under which they come out.
         aggregation: what is computed for each key.
         time: the column that orders the rows of a key, if there is one.
+        policy: what becomes of rows for which an expression in an aggregate fails.
         retractable: whether rows carry weights, and may be taken back.
         emission: when results are said.
     """
@@ -51,12 +54,12 @@ class GroupByOperator(Operator):
         key_schema: pl.Schema,
         aggregation: Aggregation,
         time: EventTime | None,
+        policy: RefusalPolicy,
         retractable: bool,
         emission: Emission,
     ) -> None:
         self._keys = list(keys)
-        self._aggregation = aggregation
-        self._time = time if aggregation.needs_order else None
+        self._preparation = Preparation(aggregation, time, policy)
         self._retractable = retractable
         self._emission = emission
         self._index = KeyIndex(key_schema)
@@ -72,12 +75,14 @@ class GroupByOperator(Operator):
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Take the rows; say which groups have changed, or note what was said of them before."""
-        frame = batch.frame
+        frame, rows = self._preparation.run(batch, self._context, out)
+        if not frame.height:
+            return
         groups = self._index.slots(frame.select(self._keys))
         if self._emission != "on_close":
             self._note(groups)
         weights = frame[WEIGHT].to_numpy() if self._retractable else None
-        self._state.add(groups, self._aggregation.prepare(frame, self._ticks(frame)), weights)
+        self._state.add(groups, rows, weights)
         if self._emission == "changes":
             self._say_changes(out)
         elif self._emission != "on_close" and not self._timer_is_set:
@@ -142,9 +147,3 @@ class GroupByOperator(Operator):
             groups = groups[self._state.counts(groups) > 0]
             if len(groups):
                 out.emit(Batch(self._index.keys(groups).hstack(self._state.results(groups))))
-
-    def _ticks(self, frame: pl.DataFrame) -> pl.Series | None:
-        """The time of each row, for its place among the rows of its key; null comes first, as in Polars' sort."""
-        if self._time is None:
-            return None
-        return frame[self._time.column].to_physical().cast(pl.Int64).fill_null(WATERMARK_MIN)
