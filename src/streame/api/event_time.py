@@ -72,8 +72,9 @@ class EventTimeVerbs(Handle):
             )
         if not is_in_order(self._node):
             raise PlanError(
-                "with_event_time: behind concat the rows of a join or a grouping verb stand among others by "
-                "chance, so it cannot be told which are late; declare event time on each part before concat"
+                "with_event_time: behind concat the rows of a join, a grouping verb or twice the same source stand "
+                "among others by chance, so it cannot be told which are late; declare event time on each part "
+                "before concat"
             )
         delay = duration_ticks(watermark, EventTime(column, dtype), where="with_event_time: watermark")
         idle_us = duration_us(idle_timeout, where="with_event_time: idle_timeout")

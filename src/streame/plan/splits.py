@@ -12,7 +12,9 @@ def split_sources(node: Node) -> frozenset[str]:
         return split_sources(node.input)
     if isinstance(node, Concat):
         parts = [split_sources(part) for part in node.parts]
-        return frozenset().union(*parts) if all(parts) else frozenset()
+        sources = frozenset().union(*parts)
+        # Rows of one source that took two ways have lost their order, too.
+        return sources if all(parts) and len(sources) == sum(map(len, parts)) else frozenset()
     return frozenset()
 
 

@@ -64,12 +64,15 @@ class SplitReader:
     def _look(self) -> Iterator[tuple[tuple[str, Chunk] | SplitStatus, int]]:
         """What there is, and since when the time is not that of waiting."""
         now_us = self._clock.now_us
-        for status in self._discover():
-            yield status, now_us()
+        began_us = now_us()
+        statuses = self._discover()
         while self._unread and not (self._one_by_one and self._open):
             split = self._unread.popleft()
             with self._explained(split):
                 self._open.append((split, iter(self._source.read(split, None))))
+        self._busy_us += now_us() - began_us
+        for status in statuses:
+            yield status, now_us()
         for _ in range(len(self._open)):
             split, chunks = self._open.popleft()
             began_us = now_us()

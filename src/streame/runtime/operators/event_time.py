@@ -6,9 +6,18 @@ import numpy as np
 import polars as pl
 
 from streame.core.hidden import BEHIND
-from streame.core.messages import Batch, SplitStatus
+from streame.core.messages import Batch, Positions, SplitStatus
 from streame.core.positions import with_position_column
-from streame.core.time import NOT_BEHIND, WATERMARK_MAX, EventTime, SplitWatermarks, Ticks, behind, far_away
+from streame.core.time import (
+    NOT_BEHIND,
+    WATERMARK_MAX,
+    EventTime,
+    Mask,
+    SplitWatermarks,
+    Ticks,
+    behind,
+    far_away,
+)
 from streame.runtime.letters import RefusalPolicy, refuse_rows
 from streame.runtime.operator import Collector, Operator, OperatorContext
 from streame.state.rows import RowNumbers, as_index
@@ -51,6 +60,8 @@ class EventTimeOperator(Operator):
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Mark the rows that are behind, pass all on, and say how far the stream has come."""
         split = batch.split or UNKNOWN_SPLIT
+        if BEHIND in batch.frame.columns:  # behind by an event time that ends here
+            batch = Batch(batch.frame.drop(BEHIND), batch.positions, batch.split)
         ticks, rows = self._known(batch.frame)
         wrong = far_away(self._time, ticks, self._splits.latest(split))
         if wrong is not None:
@@ -70,7 +81,8 @@ class EventTimeOperator(Operator):
             out.watermark(time)
 
     def on_split(self, port: int, status: SplitStatus, out: Collector) -> None:
-        """Wait for a split, or no longer."""
+        """Wait for a split, or no longer; a later event time may ask too."""
+        out.split_status(status)
         match status.state:
             case "open":
                 self._splits.opened(status.split)
@@ -105,14 +117,11 @@ class EventTimeOperator(Operator):
         scale = self._time.ns_per_tick
         column = pl.Series(BEHIND, spread, dtype=pl.Int64)
         marked = pl.select(pl.when(column != NOT_BEHIND).then(column * scale).alias(BEHIND)).to_series()
-        return Batch(
-            batch.frame.drop(BEHIND, strict=False).with_columns(marked), batch.positions, batch.split
-        )
+        return Batch(batch.frame.with_columns(marked), batch.positions, batch.split)
 
     def _without(self, numbers: RowNumbers, batch: Batch, out: Collector) -> Batch:
         """The batch without rows whose time is centuries away, which are refused."""
-        frame = with_position_column(batch)
-        refused = frame[as_index(numbers)]
+        refused = with_position_column(batch)[as_index(numbers)]
         times = refused.get_column(self._time.column)
         refuse_rows(
             refused,
@@ -127,6 +136,13 @@ class EventTimeOperator(Operator):
             kind="time",
             remedy="Mend the row",
         )
-        kept = np.ones(frame.height, np.bool_)
+        kept = np.ones(batch.frame.height, np.bool_)
         kept[numbers] = False
-        return Batch(frame.filter(pl.Series(kept)), split=batch.split)
+        return Batch(batch.frame.filter(pl.Series(kept)), _only(batch.positions, kept), batch.split)
+
+
+def _only(positions: Positions | None, kept: Mask) -> Positions | None:
+    if positions is None:
+        return None
+    offsets = positions.offsets
+    return Positions(positions.source, positions.split, lambda: offsets()[kept])

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from streame.core.hidden import WEIGHT
-from streame.core.messages import Batch
+from streame.core.messages import Batch, SplitStatus
 from streame.runtime.operator import Collector, Operator
 
 
@@ -24,3 +24,7 @@ class MergeOperator(Operator):
             weights = pl.Series(WEIGHT, np.ones(batch.frame.height, np.int64))
             batch = Batch(batch.frame.hstack([weights]), batch.positions, batch.split)
         out.emit(batch)
+
+    def on_split(self, port: int, status: SplitStatus, out: Collector) -> None:
+        """Pass it on: no part has a split of another, where anybody asks."""
+        out.split_status(status)
