@@ -58,6 +58,11 @@ class EventTime:
         ticks = column.to_numpy()  # times of numpy, of which an integer view costs nothing
         return ticks.view(np.int64) if ticks.dtype.kind == "M" else ticks.astype(np.int64, copy=False)
 
+    def series(self, name: str, ticks: Ticks) -> pl.Series:
+        """A column of times in the column's own unit."""
+        values = pl.Series(name, ticks)
+        return (values.cast(pl.Int32) if self.dtype == pl.Date else values).cast(self.dtype)
+
     def to_ticks(self, time: int) -> int:
         """A watermark in the column's own unit, rounded down."""
         return time // self.ns_per_tick if abs(time) < WATERMARK_MAX else time
