@@ -14,6 +14,7 @@ from streame.api.reshape import ReshapeVerbs
 from streame.api.row_wise import RowWiseVerbs
 from streame.api.sinks import SinkVerbs
 from streame.api.table import TableVerbs
+from streame.api.windows import WindowVerbs
 from streame.core.schemas import as_schema
 from streame.errors import PlanError
 from streame.io.memory import MemorySink
@@ -34,7 +35,7 @@ T = TypeVar("T")
 
 
 class StreamDataFrame(
-    RowWiseVerbs, NullVerbs, ReshapeVerbs, EventTimeVerbs, GroupByVerbs, TableVerbs, SinkVerbs
+    RowWiseVerbs, NullVerbs, ReshapeVerbs, EventTimeVerbs, GroupByVerbs, WindowVerbs, TableVerbs, SinkVerbs
 ):
     """A plan over rows that never stop arriving, with the methods of `polars.LazyFrame`.
 

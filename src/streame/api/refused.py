@@ -27,7 +27,6 @@ REFUSED: dict[str, str] = {
     "from_lazyframe_resolver": _LOCAL,
     "gather": _ORDER,
     "gather_every": _NEIGHBOURS,
-    "group_by_dynamic": _GROUPING,
     "head": f"{_FIRST}; collect() a source that ends, and use head on the result",
     "inspect": "use sink_console() as one more sink of the job",
     "interpolate": _NEIGHBOURS,

@@ -1,0 +1,252 @@
+"""Window aggregation: the groups of every window, said when the window closes, or before and after that too."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import polars as pl
+
+from streame.core.hidden import WEIGHT
+from streame.core.messages import BATCH_ROWS_MAX, Batch
+from streame.core.metrics import StateSize
+from streame.core.positions import with_position_column
+from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, Ticks
+from streame.core.windows import Codes, WindowList, Windows
+from streame.runtime.letters import RefusalPolicy, refuse_rows
+from streame.runtime.operator import Collector, Operator, OperatorContext
+from streame.runtime.placement import Placed, place
+from streame.runtime.preparation import Preparation
+from streame.runtime.window_results import WindowResults, WindowSetup
+from streame.state.blocks import Blocks, Name
+from streame.state.index import KeyIndex
+from streame.state.panes import Pane, groups_of
+from streame.state.rows import as_index
+
+_DAY_NS = 86_400_000_000_000
+_SPARE_KEYS = 65_536
+_CLOSE_BY = 64
+"""How many windows may lie between two slices that are dropped together."""
+
+
+class WindowOperator(Operator):
+    """Groups rows by key and window.
+
+    What is kept: the groups of every slice of time that a window needs that may still say something, the keys in
+    them, and, if results may be taken back, the last result said of each group.
+
+    Args:
+        setup: what is to be done.
+        policy: what becomes of rows without an event time, or for which an aggregate cannot be computed.
+    """
+
+    def __init__(self, setup: WindowSetup, policy: RefusalPolicy) -> None:
+        self._setup = setup
+        self._policy = policy
+        self._preparation = Preparation(setup.aggregation, setup.rule.time, policy)
+        self._windows = Windows(setup.rule)
+        self._results = WindowResults(setup)
+        self._index = KeyIndex(setup.key) if setup.key else None
+        self._panes: Blocks[Pane] = Blocks()
+        self._closed = WATERMARK_MIN
+        self._next_close = WATERMARK_MAX
+        self._timer_us: int | None = None
+
+    def open(self, context: OperatorContext) -> None:
+        """Remember the clock and the name."""
+        self._context = context
+
+    def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
+        """Take the rows into their slices, and say what has changed if that is asked for."""
+        setup = self._setup
+        frame, rows = self._preparation.run(self._timed(batch, out), self._context, out)
+        if not frame.height:
+            return
+        ticks = self._windows.ticks(frame)
+        late_rows = frame.drop(setup.computed_keys) if setup.computed_keys else frame
+        placed = place(late_rows, ticks, self._windows, closed=self._closed, lateness=setup.lateness, out=out)
+        if placed is None:
+            return
+        touched = self._take(placed, _kept(frame, placed), _kept(rows, placed))
+        self._next_close = min(self._next_close, placed.closing)
+        match setup.emission:
+            case "changes":
+                self._say_changed(placed.slices, touched, WATERMARK_MAX, out)
+            case "on_close" if setup.is_changes:
+                self._say_changed(placed.slices, touched, self._closed, out)
+            case int(every_us) if self._timer_us is None:
+                self._timer_us = self._context.clock.now_us() + every_us
+                self._context.set_timer(self._timer_us)
+
+    def on_timer(self, time_us: int, out: Collector) -> None:
+        """Say what has changed since the last time."""
+        self._timer_us = None
+        panes = list(self._panes)
+        if panes:
+            self._say_changed(np.concatenate([pane.slices for pane in panes]), panes, WATERMARK_MAX, out)
+
+    def on_watermark(self, time: int, out: Collector) -> None:
+        """Close windows, give up those that were kept, and say from when on results may come."""
+        before, given_up_before = self._closed, self._given_up
+        extremes = {WATERMARK_MIN, WATERMARK_MAX}
+        self._closed = time if time in extremes else time // self._windows.ns_per_tick
+        if self._closed >= self._next_close:
+            self._close(before, self._closed, out)
+        if self._setup.emission != "on_close" and self._setup.lateness:
+            self._close(given_up_before, self._given_up, out)
+        self._panes.expire(self._given_up)
+        self._results.expire(self._given_up)
+        self._forget_keys()
+        out.watermark(self._least_label())
+
+    def state_size(self) -> StateSize:
+        """Groups and what was said of them."""
+        sizes = [pane.size() for pane in self._panes] + [self._results.size()]
+        keys = self._index.memory_bytes if self._index is not None else 0
+        return StateSize(sum(size.rows for size in sizes), sum(size.bytes for size in sizes) + keys)
+
+    @property
+    def _given_up(self) -> int:
+        """Up to where windows count no more rows."""
+        return self._closed if abs(self._closed) >= WATERMARK_MAX else self._closed - self._setup.lateness
+
+    def _timed(self, batch: Batch, out: Collector) -> Batch:
+        """The rows that have an event time; the others are refused."""
+        wrong = self._windows.unknown(batch.frame)
+        if wrong is None:
+            return batch
+        frame = with_position_column(batch)
+        refused = frame.filter(pl.Series(wrong))
+        column = self._setup.rule.time.column
+        times = refused.get_column(column)
+        refuse_rows(
+            refused,
+            lambda row: f"the event time {column} is {'null' if times[row] is None else times[row]}",
+            operator=self._context.name,
+            policy=self._policy,
+            clock=self._context.clock,
+            out=out,
+            kind="time",
+            remedy="Mend or filter the row",
+        )
+        return Batch(frame.filter(pl.Series(~wrong)))
+
+    def _take(self, placed: Placed, frame: pl.DataFrame, prepared: pl.DataFrame) -> list[Pane]:
+        """Add rows to the groups of their slices; the panes that were changed."""
+        setup = self._setup
+        names: list[Name] = list(zip(placed.slices.tolist(), placed.since.tolist(), strict=True))
+        absent = self._panes.absent(names)
+        if len(absent):
+            self._begin(placed, absent, names)
+        index = self._index
+        slots = (
+            np.zeros(frame.height, np.int32)
+            if index is None
+            else index.slots(frame.select(setup.key_columns))
+        )
+        weights = frame[WEIGHT].to_numpy() if setup.retractable else None
+        touched = []
+        for pane, places, rows in self._panes.share(names, placed.codes):
+            part = (
+                prepared[rows if isinstance(rows, slice) else as_index(rows)] if prepared.width else prepared
+            )
+            pane.add(
+                places, slots[rows], part, None if weights is None else weights[rows], touch=setup.is_changes
+            )
+            touched.append(pane)
+        self._panes.rest(touched)
+        return touched
+
+    def _begin(self, placed: Placed, absent: Codes, names: Sequence[Name]) -> None:
+        """New panes for slices that have none; slices far apart get panes of their own."""
+        setup, slices = self._setup, placed.slices[absent]
+        order = np.argsort(slices, kind="stable")
+        apart = np.flatnonzero(np.diff(slices[order]) > _CLOSE_BY * self._windows.step) + 1
+        for chosen in np.split(absent[order], apart):
+            until = int(placed.until[chosen].max())
+            pane = Pane(
+                placed.slices[chosen],
+                placed.since[chosen],
+                until,
+                setup.aggregation,
+                retractable=setup.retractable,
+            )
+            self._panes.add(pane, [names[each] for each in chosen.tolist()])
+
+    def _close(self, before: int, upto: int, out: Collector) -> None:
+        """Say all groups of the windows that end in (before, upto]."""
+        panes = [pane for pane in self._panes if pane.slices[0] < upto]
+        if panes and self._setup.emission != "changes":
+            self._say(
+                self._ending(np.concatenate([pane.slices for pane in panes]), before, upto),
+                panes,
+                out,
+                touched=False,
+            )
+        self._next_close = min((self._first_end(pane) for pane in self._panes), default=WATERMARK_MAX)
+
+    def _say_changed(self, slices: Ticks, panes: Sequence[Pane], upto: int, out: Collector) -> None:
+        """Say what has changed in the windows over some slices that end up to a time."""
+        spans = self._ending(slices, self._given_up, upto)
+        if len(spans):
+            self._say(spans, list(self._panes), out, touched=True)
+        for pane in panes:
+            pane.forget_touched()
+
+    def _say(self, spans: WindowList, panes: Sequence[Pane], out: Collector, *, touched: bool) -> None:
+        """Emit the groups of some windows."""
+        setup = self._setup
+        found = groups_of(spans, panes, setup.aggregation, touched=touched, retractable=setup.retractable)
+        for groups in found:
+            if not len(groups):
+                continue
+            if setup.is_changes:
+                _emit(self._results.changed(groups.in_order(), spans, self._index), out)
+            else:
+                _emit([self._results.final(groups.in_order(), spans, self._index)], out)
+
+    def _ending(self, slices: Ticks, before: int, upto: int) -> WindowList:
+        """The windows over slices that end in (before, upto]."""
+        spans = self._windows.around(np.unique(slices))
+        first, behind = spans.high.searchsorted([before, upto], side="right")
+        return spans[first:behind]
+
+    def _first_end(self, pane: Pane) -> int:
+        """When the first window over a pane ends that is still open."""
+        spans = self._windows.around(pane.slices)
+        first, behind = pane.windows(spans)
+        first = np.maximum(first, spans.high.searchsorted(self._closed, side="right"))
+        return int(spans.high[first[first < behind]].min(initial=WATERMARK_MAX))
+
+    def _least_label(self) -> int:
+        """The least event time that a result may have from now on."""
+        label = self._windows.least_label(self._given_up)
+        if label == WATERMARK_MAX:
+            return label
+        time = label * self._windows.ns_per_tick
+        return time - time % _DAY_NS if self._setup.rule.time.dtype == pl.Date else time
+
+    def _forget_keys(self) -> None:
+        """Drop the keys that are in no group any more, once they are most of the keys."""
+        index, groups = self._index, [pane.pairs for pane in self._panes] + self._results.pairs
+        if index is None or len(index) <= 2 * sum(map(len, groups)) + _SPARE_KEYS:
+            return
+        live = np.zeros(len(index), np.bool_)
+        for pairs in groups:
+            live[pairs.slots] = True
+        self._index = KeyIndex(self._setup.key)
+        self._index.slots(index.keys(np.flatnonzero(live)))
+        slots = (np.cumsum(live) - 1).astype(np.int32)
+        for pairs in groups:
+            pairs.renumber(slots)
+
+
+def _kept(frame: pl.DataFrame, placed: Placed) -> pl.DataFrame:
+    """The rows that count."""
+    return frame if placed.kept is None or not frame.width else frame.filter(pl.Series(placed.kept))
+
+
+def _emit(frames: Iterable[pl.DataFrame], out: Collector) -> None:
+    """Send rows on in batches of the usual size."""
+    for frame in frames:
+        for part in frame.iter_slices(BATCH_ROWS_MAX):
+            if part.height:
+                out.emit(Batch(part))

@@ -1,0 +1,187 @@
+"""Panes: the groups of some slices of time, and the windows made of them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from streame.core.aggregates import Aggregation
+from streame.core.metrics import StateSize
+from streame.core.time import WATERMARK_MIN, Ticks
+from streame.core.windows import Codes, WindowList
+from streame.state.aggregates import AggregateState
+from streame.state.index import Slots
+from streame.state.pairs import Pairs, Places
+
+Mask = npt.NDArray[np.bool_]
+
+
+class Pane:
+    """The groups of slices that one batch began; a group is a key in a slice.
+
+    What is begun together ends together: the whole pane is dropped when no window over it is needed any more. So it
+    is one slice where slices hold many rows, and many slices where they hold few.
+
+    Args:
+        slices: the first tick of each slice.
+        since: for each slice the time up to which windows do not count its rows; they came too late for those.
+        until: when the last window over it ends.
+        aggregation: what is computed for each group.
+        retractable: whether rows may be taken back.
+    """
+
+    def __init__(
+        self, slices: Ticks, since: Ticks, until: int, aggregation: Aggregation, *, retractable: bool
+    ) -> None:
+        self.slices = slices
+        self.until = until
+        self.pairs = Pairs(len(slices))
+        self.state = AggregateState(aggregation, retractable=retractable)
+        self._since = since
+        self._touched: Mask = np.zeros(0, np.bool_)
+
+    def add(
+        self,
+        places: Places | int,
+        slots: Slots,
+        rows: pl.DataFrame,
+        weights: npt.NDArray[np.int64] | None,
+        *,
+        touch: bool,
+    ) -> None:
+        """Take new rows.
+
+        Args:
+            places: the number of the slice of each row, or of all.
+            slots: the slot of the key of each row.
+            rows: what `Aggregation.prepare` gave for them.
+            weights: +1 for a row that is there, -1 for one that is taken back; `None` for +1 everywhere.
+            touch: whether to remember which groups have changed.
+        """
+        numbers = self.pairs.numbers(places, slots)
+        self.state.add(numbers, rows, weights)
+        if touch:
+            if len(self._touched) < len(self.pairs):
+                self._touched = np.append(
+                    self._touched, np.zeros(2 * len(self.pairs) - len(self._touched), np.bool_)
+                )
+            self._touched[numbers] = True
+
+    def touched(self) -> Codes:
+        """The groups that have changed since the last `forget_touched`."""
+        return np.flatnonzero(self._touched)
+
+    def forget_touched(self) -> None:
+        """Nothing has changed."""
+        self._touched = np.zeros(0, np.bool_)
+
+    def windows(self, spans: WindowList) -> tuple[Codes, Codes]:
+        """For each slice the first of these windows that counts its rows, and the first behind that does not."""
+        first, behind = spans.over(self.slices)
+        if (self._since > WATERMARK_MIN).any():
+            first = np.maximum(first, np.searchsorted(spans.high, self._since, side="right"))
+        return first, np.maximum(first, behind)
+
+    def size(self) -> StateSize:
+        """How many groups there are, and about how much memory they take."""
+        values = self.state.size()
+        return StateSize(len(self.pairs), values.bytes + self.pairs.memory_bytes + self._touched.nbytes)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowGroups:
+    """Groups of windows; a group is a key in a window.
+
+    Args:
+        state: where their values are.
+        numbers: the number of each group in the state.
+        windows: the number of its window.
+        slots: the slot of its key.
+    """
+
+    state: AggregateState
+    numbers: Codes
+    windows: Codes
+    slots: Slots
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, chosen: "slice | Codes | Mask") -> "WindowGroups":
+        return WindowGroups(self.state, self.numbers[chosen], self.windows[chosen], self.slots[chosen])
+
+    def in_order(self) -> "WindowGroups":
+        """The groups of the first window first; those of one window as they are."""
+        if (self.windows[1:] >= self.windows[:-1]).all():
+            return self
+        return self[np.argsort(self.windows, kind="stable")]
+
+
+def groups_of(
+    spans: WindowList, panes: Sequence[Pane], aggregation: Aggregation, *, touched: bool, retractable: bool
+) -> Iterator[WindowGroups]:
+    """The groups of some windows, with the values of all their slices.
+
+    Args:
+        spans: the windows.
+        panes: all panes that may have slices of them.
+        aggregation: what is computed for each group.
+        touched: whether to leave out the groups in no slice of which something has changed.
+        retractable: whether rows may be taken back.
+    """
+    over = [(pane, *pane.windows(spans)) for pane in panes]
+    over = [(pane, first, behind) for pane, first, behind in over if (first < behind).any()]
+    slices = np.zeros(len(spans) + 1, np.int64)
+    for _, first, behind in over:
+        np.add.at(slices, first, 1)
+        np.add.at(slices, behind, -1)
+    if slices.cumsum().max(initial=0) <= 1 and all((behind - first).max() <= 1 for _, first, behind in over):
+        for pane, first, behind in over:
+            yield _of_one_slice(pane, first, behind, touched=touched)
+    elif over:
+        yield _of_several_slices(
+            len(spans), over, AggregateState(aggregation, retractable=retractable), touched=touched
+        )
+
+
+_Over = tuple[Pane, Codes, Codes]
+
+
+def _of_one_slice(pane: Pane, first: Codes, behind: Codes, *, touched: bool) -> WindowGroups:
+    """The groups of windows that have one slice each: those of the slice."""
+    numbers = pane.touched() if touched else np.arange(len(pane.pairs))
+    window = np.where(first < behind, first, -1)[pane.pairs.places[numbers]]
+    if (window < 0).any():
+        chosen = window >= 0
+        numbers, window = numbers[chosen], window[chosen]
+    return WindowGroups(pane.state, numbers, window, pane.pairs.slots[numbers])
+
+
+def _of_several_slices(
+    count: int, over: Iterable[_Over], state: AggregateState, *, touched: bool
+) -> WindowGroups:
+    """The groups of windows that share slices: the values of all their slices are merged."""
+    pairs = Pairs(count)
+    if touched:
+        for pane, first, behind in over:
+            changed = pane.touched()
+            for window in _one_window_each(pane, first, behind):
+                chosen = changed[window[changed] >= 0]
+                pairs.numbers(window[chosen], pane.pairs.slots[chosen])
+    number_of = pairs.find if touched else pairs.numbers
+    for pane, first, behind in over:
+        for window in _one_window_each(pane, first, behind):
+            chosen = np.flatnonzero(window >= 0)
+            numbers = np.full(len(window), -1, np.int32)
+            numbers[chosen] = number_of(window[chosen], pane.pairs.slots[chosen])
+            state.absorb(pane.state, numbers)
+    return WindowGroups(state, np.arange(len(pairs)), pairs.places.astype(np.intp), pairs.slots)
+
+
+def _one_window_each(pane: Pane, first: Codes, behind: Codes) -> Iterator[Codes]:
+    """For each group of a pane the number of a window that it is in or -1; again and again, until all had their turn."""
+    for turn in range(int((behind - first).max())):
+        window = np.where(first + turn < behind, first + turn, -1)
+        yield window[pane.pairs.places]

@@ -1,0 +1,26 @@
+"""What was told of windows, for as long as it may have to be taken back."""
+
+import polars as pl
+
+from streame.state.pairs import Pairs
+from streame.state.said import Said
+
+
+class Told:
+    """What was said last of the groups of some windows.
+
+    Args:
+        windows: how many windows there are.
+        until: when nothing of them is taken back any more.
+        schema: the columns of what is said.
+    """
+
+    def __init__(self, windows: int, until: int, schema: pl.Schema) -> None:
+        self.pairs = Pairs(windows)
+        self.until = until
+        self.said = Said(schema)
+
+    @property
+    def memory_bytes(self) -> int:
+        """The size of it."""
+        return self.pairs.memory_bytes + self.said.memory_bytes
