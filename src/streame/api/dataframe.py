@@ -8,6 +8,7 @@ import polars as pl
 from streame.api.event_time import EventTimeVerbs
 from streame.api.grouping import GroupByVerbs
 from streame.api.job import write_job
+from streame.api.joins import JoinVerbs
 from streame.api.nulls import NullVerbs
 from streame.api.refused import refuse
 from streame.api.reshape import ReshapeVerbs
@@ -35,7 +36,15 @@ T = TypeVar("T")
 
 
 class StreamDataFrame(
-    RowWiseVerbs, NullVerbs, ReshapeVerbs, EventTimeVerbs, GroupByVerbs, WindowVerbs, TableVerbs, SinkVerbs
+    RowWiseVerbs,
+    NullVerbs,
+    ReshapeVerbs,
+    EventTimeVerbs,
+    GroupByVerbs,
+    WindowVerbs,
+    TableVerbs,
+    JoinVerbs,
+    SinkVerbs,
 ):
     """A plan over rows that never stop arriving, with the methods of `polars.LazyFrame`.
 

@@ -30,7 +30,6 @@ REFUSED: dict[str, str] = {
     "head": f"{_FIRST}; collect() a source that ends, and use head on the result",
     "inspect": "use sink_console() as one more sink of the job",
     "interpolate": _NEIGHBOURS,
-    "join_asof": "joins over event time are not part of this version",
     "join_where": "a join without equal keys cannot be found in an index; use join on a table and filter",
     "last": _WHOLE,
     "lazy": "a StreamDataFrame is lazy already",

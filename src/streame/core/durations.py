@@ -71,3 +71,27 @@ def duration_us(value: str | timedelta, *, where: str) -> int:
             "(us, ms, s, m, h, d, w), for example '10s' or '1h30m', or give a timedelta"
         )
     return sum(int(count) * _UNIT_US[unit] for count, unit in _PART.findall(value))
+
+
+def difference(value: str | timedelta | int, time: EventTime, *, where: str) -> int:
+    """How far two times may be apart, in the engine's units: nanoseconds, or the ticks of an integer column.
+
+    Args:
+        value: as for `duration_ticks`; a minus in front makes it negative.
+        time: the column.
+        where: what it is for, named in the error.
+
+    Raises:
+        PlanError: when it cannot be read.
+    """
+    if isinstance(value, str) and value.startswith("-"):
+        return -difference(value[1:], time, where=where)
+    if isinstance(value, timedelta | int) and not isinstance(value, bool) and value < type(value)(0):
+        return -difference(-value, time, where=where)
+    return duration_ticks(value, time, where=where) if time.is_ticks else _nanoseconds(value, where)
+
+
+def _nanoseconds(value: str | timedelta | int, where: str) -> int:
+    if isinstance(value, int):
+        raise PlanError(f"{where}: found the number {value}; write a duration such as '10s' or a timedelta")
+    return duration_us(value, where=where) * 1_000

@@ -131,7 +131,7 @@ class KeyIndex:
         if not len(found):
             return nothing
         asked = keys if rows is None else keys[as_index(rows)]
-        same = _equal_rows(asked, self.keys(found))
+        same = equal_rows(asked, self.keys(found))
         if same.all():
             return nothing
         wrong = np.flatnonzero(~same.to_numpy())
@@ -162,7 +162,7 @@ class KeyIndex:
             if self._compare:
                 candidates = np.flatnonzero(same & (owner != rows))
                 asked, known = (keys[as_index(each[candidates])] for each in (rows, owner))
-                same[candidates] = _equal_rows(asked, known).to_numpy()
+                same[candidates] = equal_rows(asked, known).to_numpy()
             slots[rows[same]] = owner[same]
             rows = rows[~same]
             places[rows] = (places[rows] + 1) & last
@@ -223,7 +223,7 @@ def _hash_rows(keys: pl.DataFrame) -> Hashes:
     return keys.hash_rows().to_numpy()
 
 
-def _equal_rows(left: pl.DataFrame, right: pl.DataFrame) -> pl.Series:
+def equal_rows(left: pl.DataFrame, right: pl.DataFrame) -> pl.Series:
     """Whether each row of `left` equals that of `right` in all columns; null equals null."""
     pairs = zip(left.get_columns(), right.get_columns(), strict=True)
     same, *others = starmap(_equal, pairs)

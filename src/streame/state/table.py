@@ -1,12 +1,11 @@
 """A table: the latest row of each key."""
 
-import numpy as np
 import polars as pl
 
-from streame.state.index import KeyIndex
-from streame.state.rows import RowNumbers, Rows, as_index, with_room
-
-_SLACK_ROWS = 1024
+from streame.core.metrics import StateSize
+from streame.state.latest import LatestRows
+from streame.state.rows import RowNumbers
+from streame.state.shared_keys import SharedKeys
 
 
 class Table:
@@ -18,19 +17,16 @@ class Table:
     """
 
     def __init__(self, key_schema: pl.Schema, schema: pl.Schema) -> None:
-        self._index = KeyIndex(key_schema)
-        self._rows = Rows(schema)
-        # The number of the latest row of each slot. The last element stays free: the slot -1, of a key that
-        # is absent, finds the row -1 there.
-        self._latest: RowNumbers = np.full(1, -1, np.int64)
+        self._latest = LatestRows(schema)
+        self._keys = SharedKeys(key_schema, [self._latest])
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._latest)
 
     @property
-    def memory_bytes(self) -> int:
-        """The size of keys and rows."""
-        return self._index.memory_bytes + self._rows.memory_bytes + self._latest.nbytes
+    def size(self) -> StateSize:
+        """Rows and memory of the table and its keys."""
+        return self._keys.size
 
     def upsert(self, keys: pl.DataFrame, rows: pl.DataFrame) -> None:
         """Take new rows; the last one of a key replaces what was there.
@@ -39,26 +35,13 @@ class Table:
             keys: the key of each row.
             rows: the rows.
         """
-        slots = self._index.slots(keys)
-        self._latest = with_room(self._latest, len(self._index) + 1, -1)
-        numbers = np.arange(len(slots))
-        self._latest[slots] = numbers
-        last = np.flatnonzero(self._latest[slots] == numbers)
-        self._latest[slots[last]] = len(self._rows) + np.arange(len(last))
-        self._rows.append(rows if len(last) == len(slots) else rows[as_index(last)])
-        if len(self._rows) > 2 * len(self) + _SLACK_ROWS:
-            self._drop_replaced()
+        self._latest.put(self._keys.slots(keys), rows)
+        self._keys.settle()
 
     def lookup(self, keys: pl.DataFrame) -> RowNumbers:
-        """The number of each key's row, -1 where there is none; valid until the next `upsert`."""
-        return self._latest[self._index.find(keys)]
+        """The number of each key's row, -1 where there is none; valid until the next `upsert` or `remove`."""
+        return self._latest.lookup(self._keys.find(keys))[0]
 
     def gather(self, rows: RowNumbers) -> pl.DataFrame:
         """The rows of these numbers; -1 gives a row of nulls."""
-        return self._rows.gather(rows)
-
-    def _drop_replaced(self) -> None:
-        """Free the rows that newer ones have replaced."""
-        live = len(self)
-        self._rows.keep(self._latest[:live])
-        self._latest[:live] = np.arange(live)
+        return self._latest.gather(rows)

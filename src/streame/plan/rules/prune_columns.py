@@ -7,6 +7,7 @@ import polars as pl
 
 from streame.core.expressions import NamedExpr, referenced_columns
 from streame.core.salvage import may_fail
+from streame.plan.joins import StreamsJoin
 from streame.plan.nodes import Concat, Filter, Late, Node, Project, Scan, SetEventTime, TableJoin, walk
 from streame.plan.rewrite import rewrite
 
@@ -49,6 +50,8 @@ def _needed_of_inputs(node: Node, outputs: set[str]) -> list[set[str]]:
             left = (outputs - names) | set(node.left_on)
             right = {column for column, name in node.right_outputs if name in outputs} | set(node.right_on)
             return [left & set(node.input.schema), right]
+        case StreamsJoin():
+            return node.needs(outputs)
         case SetEventTime():
             return [outputs | {node.column}]
         case _:
@@ -77,6 +80,8 @@ def _narrowed(node: Node, outputs: set[str], kept: tuple[NamedExpr, ...]) -> Nod
             return replace(node, outputs=kept)
         case TableJoin():
             return _narrowed_join(node, outputs)
+        case StreamsJoin():
+            return node.narrowed(outputs)
         case _:
             return node
 

@@ -1,0 +1,109 @@
+"""A timeline: rows in the order of their times, that come in any order and are taken from the front."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from streame.core.metrics import StateSize
+from streame.core.time import Ticks
+from streame.state.rows import as_index, owned
+
+_PIECES_MAX = 8
+_RATIO = 8
+
+
+@dataclass(slots=True)
+class _Piece:
+    """Rows in order of time, and how many there were when it was made."""
+
+    times: Ticks
+    rows: pl.DataFrame
+    height: int
+
+
+class Timeline:
+    """Rows in the order of their times; those of equal time in the order in which they came.
+
+    They lie in pieces that are each in order, so that taking rows from the front touches only what is taken. A
+    row is copied a constant number of times, or a few more where rows come one by one.
+
+    Args:
+        schema: the columns of the rows.
+    """
+
+    def __init__(self, schema: pl.Schema) -> None:
+        self._none = pl.DataFrame(schema=schema)
+        self._pieces: list[_Piece] = []
+
+    def __len__(self) -> int:
+        return sum(len(piece.times) for piece in self._pieces)
+
+    @property
+    def size(self) -> StateSize:
+        """How many rows are there, and about how much memory they take."""
+        memory = sum(piece.times.nbytes + int(piece.rows.estimated_size()) for piece in self._pieces)
+        return StateSize(len(self), memory)
+
+    @property
+    def least(self) -> int | None:
+        """The time of the first row."""
+        return min((int(piece.times[0]) for piece in self._pieces), default=None)
+
+    def add(self, times: Ticks, rows: pl.DataFrame) -> None:
+        """Take rows.
+
+        Args:
+            times: the time of each row.
+            rows: the rows.
+        """
+        if not len(times):
+            return
+        if (times[1:] < times[:-1]).any():
+            order = np.argsort(times, kind="stable")
+            times, rows = times[order], rows[as_index(order)]
+        self._pieces.append(_Piece(times, rows, len(times)))
+        while len(self._pieces) > _PIECES_MAX and self._tail_is_small():
+            merged_times, merged = _merged(self._pieces[-2:], self._none)
+            self._pieces[-2:] = [_Piece(merged_times, owned(merged), len(merged_times))]
+
+    def take(self, before: int) -> tuple[Ticks, pl.DataFrame]:
+        """Take out the rows of earlier times than `before`, in order."""
+        taken, left = [], []
+        for piece in self._pieces:
+            count = int(np.searchsorted(piece.times, before))
+            if count:
+                taken.append(_Piece(piece.times[:count], piece.rows[:count], count))
+            if count < len(piece.times):
+                left.append(_after(piece, count))
+        self._pieces = left
+        return _merged(taken, self._none)
+
+    def _tail_is_small(self) -> bool:
+        """Whether the last two pieces are near enough in size to be merged."""
+        *_, one, other = self._pieces
+        return len(one.times) <= _RATIO * len(other.times)
+
+
+def _after(piece: _Piece, count: int) -> _Piece:
+    """A piece without its first rows; once few are left, in memory of their own."""
+    if not count:
+        return piece
+    times, rows = piece.times[count:], piece.rows[count:]
+    if _RATIO * len(times) > piece.height:
+        return _Piece(times, rows, piece.height)
+    return _Piece(times.copy(), owned(rows), len(times))
+
+
+def _merged(pieces: list[_Piece], none: pl.DataFrame) -> tuple[Ticks, pl.DataFrame]:
+    """The rows of all pieces in one order."""
+    if not pieces:
+        return np.empty(0, np.int64), none
+    if len(pieces) == 1:
+        return pieces[0].times, pieces[0].rows
+    times = np.concatenate([piece.times for piece in pieces])
+    rows = pl.concat([piece.rows for piece in pieces], rechunk=True)
+    if (times[1:] < times[:-1]).any():
+        order = np.argsort(times, kind="stable")
+        times, rows = times[order], rows[as_index(order)]
+    return times, rows
