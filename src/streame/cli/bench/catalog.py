@@ -1,6 +1,17 @@
 """All benchmarks, in the order in which they run."""
 
-from streame.cli.bench import chain, groups, latency, ndjson, one_row, slow_sink, stages, tables
+from streame.cli.bench import (
+    chain,
+    groups,
+    latency,
+    ndjson,
+    one_row,
+    slow_sink,
+    stages,
+    tables,
+    window_memory,
+    windows,
+)
 from streame.cli.bench.case import Case
 
 CASES: tuple[Case, ...] = (
@@ -8,6 +19,8 @@ CASES: tuple[Case, ...] = (
     *one_row.CASES,
     *ndjson.CASES,
     *tables.CASES,
+    *windows.CASES,
+    *window_memory.CASES,
     *groups.CASES,
     *stages.CASES,
     *latency.CASES,
