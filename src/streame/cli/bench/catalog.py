@@ -9,6 +9,7 @@ from streame.cli.bench import (
     slow_sink,
     stages,
     tables,
+    time_joins,
     window_memory,
     windows,
 )
@@ -22,6 +23,7 @@ CASES: tuple[Case, ...] = (
     *windows.CASES,
     *window_memory.CASES,
     *groups.CASES,
+    *time_joins.CASES,
     *stages.CASES,
     *latency.CASES,
     *slow_sink.CASES,
