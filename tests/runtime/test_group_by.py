@@ -52,6 +52,14 @@ def test_null_is_a_key_and_nan_equals_nan() -> None:
         assert [row[1:] for row in said(driver)] == [(1, 1)] * 3 + [(1, -1)] * 3 + [(2, 1)] * 3
 
 
+def test_a_column_may_be_two_keys_and_an_aggregate_may_read_a_key() -> None:
+    with Driver(
+        sales().group_by("qty", double=pl.col("qty") * 2, again="qty").agg(n=pl.col("qty").sum())
+    ) as driver:
+        driver.push(batch("item:s qty:i\n tea 2\n cup 2"))
+        assert said(driver) == [(2, 4, 2, 4, 1)]
+
+
 def test_on_close_says_every_result_once_at_the_end() -> None:
     totals = sales().group_by("item", emit="on_close").agg(pl.col("qty").sum())
     assert not totals.node.is_changes

@@ -11,6 +11,7 @@ from polars._typing import IntoExpr
 
 from streame.api.group_aggregates import Frame, GroupAggregates
 from streame.api.handle import Handle
+from streame.api.map_with_state import StatefulFunctions
 from streame.api.refused import RefusedVerbError
 from streame.core.aggregate_arguments import parse_aggregates
 from streame.core.aggregates import split_aggregates
@@ -22,7 +23,7 @@ from streame.plan.grouping import GroupBy as GroupByNode
 from streame.plan.nodes import Project
 
 
-class GroupBy(GroupAggregates[Frame]):
+class GroupBy(GroupAggregates[Frame], StatefulFunctions[Frame]):
     """The rows of a stream by their keys; made by `StreamDataFrame.group_by`.
 
     Each of its methods gives a stream with the key columns and the results: one row for each key that rows have come
@@ -99,6 +100,13 @@ class GroupBy(GroupAggregates[Frame]):
         if reason is None:
             raise AttributeError(f"GroupBy has no method {name!r}")
         raise RefusedVerbError(f"{name} of a group_by is refused: {reason}")
+
+    def _keyed(self, verb: str) -> tuple[Frame, tuple[tuple[str, str], ...]]:
+        if self._having or self._emission != "changes":
+            raise PlanError(
+                f"{verb}: emit= and having(...) are about the results of aggregates; leave them out"
+            )
+        return with_key_columns(self._frame, self._keys)
 
     def _agg(self, verb: str, aggs: Sequence[Any], named_aggs: Mapping[str, Any]) -> Frame:
         frame, keys = with_key_columns(self._frame, self._keys)
@@ -185,8 +193,13 @@ def with_key_columns(frame: Frame, keys: Sequence[NamedExpr]) -> tuple[Frame, tu
     Returns:
         The frame, and for each key its column and the name under which it comes out.
     """
-    computed = {f"__key{number}": key.expr for number, key in enumerate(keys) if key.column is None}
-    columns = [key.column or f"__key{number}" for number, key in enumerate(keys)]
+    columns: list[str] = []
+    computed = {}
+    for number, key in enumerate(keys):
+        is_new = key.column is None or key.column in columns
+        columns.append(f"__key{number}" if is_new else str(key.column))
+        if is_new:
+            computed[columns[-1]] = key.expr
     pairs = tuple((column, key.name) for column, key in zip(columns, keys, strict=True))
     return (frame._with_columns("group_by", [], computed) if computed else frame), pairs
 
@@ -210,6 +223,6 @@ def _having(grouped: Frame, tests: Sequence[NamedExpr]) -> Frame:
 
 _REFUSED = {
     "head": "which rows of a group are the first depends on the order in which splits are read; use top_k",
-    "map_groups": "it needs all rows of a group at once; use agg",
+    "map_groups": "it needs all rows of a group at once; use agg or map_with_state",
     "tail": "a stream that goes on has no last rows; use top_k",
 }

@@ -1,4 +1,4 @@
-"""Grouping verbs become keyed operators."""
+"""Plain grouping becomes keyed operators."""
 
 from functools import partial
 
@@ -9,6 +9,8 @@ from streame.plan.grouping import GroupBy
 from streame.plan.lower.lowering import Lowering, Rows, lower_node
 from streame.runtime.graph import Edge
 from streame.runtime.operators.group_by import GroupByOperator
+from streame.runtime.operators.pre_aggregation import PreAggregationOperator
+from streame.runtime.preparation import Preparation
 
 
 @lower_node.register(GroupBy)
@@ -18,17 +20,21 @@ def _(node: GroupBy, lowering: Lowering) -> Rows:
     unordered = aggregation.needs_order and not lowering.order_is_known(upstream)
     if unordered or any(may_fail(expr, schema) for expr in aggregation.prepared.values()):
         lowering.keep_positions(upstream)
-    columns = [column for column, _ in node.keys]
+    preparation = Preparation(aggregation, node.input.event_time, lowering.policy(upstream), node.name)
+    key = pl.Schema({column: schema[column] for column, _ in node.keys})
     parallelism = lowering.instances(node)
+    if parallelism > 1 and aggregation.has_partials and not node.input.is_changes:
+        make_partial = partial(PreAggregationOperator, key, aggregation, preparation)
+        edges, width = (Edge(upstream),), lowering.parallelism(upstream)
+        upstream = lowering.add(f"{node.name} (partial)", make_partial, edges, width, refuses=True).vertex
     make = partial(
         GroupByOperator,
-        keys=columns,
+        keys=key.names(),
         key_schema=pl.Schema({name: schema[column] for column, name in node.keys}),
         aggregation=aggregation,
-        time=node.input.event_time,
-        policy=lowering.policy(upstream),
+        preparation=preparation,
         retractable=node.input.is_changes,
         emission=node.emission,
     )
-    key = pl.Schema({column: schema[column] for column in columns}) if parallelism > 1 else None
-    return lowering.add(node.name, make, (Edge(upstream, key=key),), parallelism, refuses=True)
+    edge = Edge(upstream, key=key if parallelism > 1 else None)
+    return lowering.add(node.name, make, (edge,), parallelism, refuses=True)

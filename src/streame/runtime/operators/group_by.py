@@ -12,12 +12,13 @@ from streame.core.emission import Emission
 from streame.core.hidden import WEIGHT
 from streame.core.messages import BATCH_ROWS_MAX, Batch
 from streame.core.metrics import StateSize
-from streame.core.time import WATERMARK_MAX, EventTime
+from streame.core.time import WATERMARK_MAX
 from streame.runtime.emit import changes
-from streame.runtime.letters import RefusalPolicy
 from streame.runtime.operator import Collector, Operator, OperatorContext
+from streame.runtime.operators.pre_aggregation import values_of
 from streame.runtime.preparation import Preparation
 from streame.state.aggregates import AggregateState
+from streame.state.first_rows import FirstRows
 from streame.state.index import KeyIndex
 from streame.state.rows import with_room
 
@@ -41,8 +42,7 @@ class GroupByOperator(Operator):
         keys: the key columns.
         key_schema: the names and dtypes under which they come out.
         aggregation: what is computed for each key.
-        time: the column that orders the rows of a key, if there is one.
-        policy: what becomes of rows for which an expression in an aggregate fails.
+        preparation: prepares rows for it.
         retractable: whether rows carry weights, and may be taken back.
         emission: when results are said.
     """
@@ -53,20 +53,19 @@ class GroupByOperator(Operator):
         keys: Sequence[str],
         key_schema: pl.Schema,
         aggregation: Aggregation,
-        time: EventTime | None,
-        policy: RefusalPolicy,
+        preparation: Preparation,
         retractable: bool,
         emission: Emission,
     ) -> None:
         self._keys = list(keys)
-        self._preparation = Preparation(aggregation, time, policy)
+        self._preparation = preparation
         self._retractable = retractable
         self._emission = emission
         self._index = KeyIndex(key_schema)
         self._state = AggregateState(aggregation, retractable=retractable)
         self._before: list[_Before] = []
         self._noted: Mask = np.empty(0, np.bool_)
-        self._first: Groups = np.empty(0, np.int32)
+        self._first_rows = FirstRows()
         self._timer_is_set = False
 
     def open(self, context: OperatorContext) -> None:
@@ -75,14 +74,18 @@ class GroupByOperator(Operator):
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Take the rows; say which groups have changed, or note what was said of them before."""
-        frame, rows = self._preparation.run(batch, self._context, out)
+        frame, values = batch.frame, values_of(batch.frame)
+        if values is None:
+            frame, rows = self._preparation.run(batch, self._context.clock, out)
         if not frame.height:
             return
         groups = self._index.slots(frame.select(self._keys))
         if self._emission != "on_close":
             self._note(groups)
-        weights = frame[WEIGHT].to_numpy() if self._retractable else None
-        self._state.add(groups, rows, weights)
+        if values is not None:
+            self._state.add_partials(groups, values)
+        else:
+            self._state.add(groups, rows, frame[WEIGHT].to_numpy() if self._retractable else None)
         if self._emission == "changes":
             self._say_changes(out)
         elif self._emission != "on_close" and not self._timer_is_set:
@@ -107,26 +110,17 @@ class GroupByOperator(Operator):
         """The keys and their values, and what is to be taken back."""
         values = self._state.size()
         said = sum(int(each.rows.estimated_size()) for each in self._before if each.rows is not None)
-        size = values.bytes + self._index.memory_bytes + self._first.nbytes + self._noted.nbytes + said
+        size = values.bytes + self._index.memory_bytes + self._first_rows.nbytes + self._noted.nbytes + said
         return StateSize(max(values.rows, len(self._index)), size)
 
     def _note(self, groups: Groups) -> None:
         """Remember what was said of groups, before rows come that may change it."""
         self._noted = with_room(self._noted, len(self._index), False)
-        touched = self._distinct(groups)
+        touched = groups[self._first_rows.find(groups, len(self._index))]
         touched = touched[~self._noted[touched]]
         self._noted[touched] = True
         was = self._state.counts(touched) > 0
         self._before.append(_Before(touched, was, self._state.results(touched) if was.any() else None))
-
-    def _distinct(self, groups: Groups) -> Groups:
-        """Each group once, in the order of their first rows."""
-        self._first = with_room(self._first, len(self._index), 0)
-        # What is written last stays: the number of a group's first row.
-        numbers = np.arange(len(groups), dtype=np.int32)
-        self._first[groups[::-1]] = numbers[::-1]
-        firsts = np.flatnonzero(self._first[groups] == numbers)
-        return groups.take(firsts)
 
     def _say_changes(self, out: Collector) -> None:
         """Take back what was said of the noted groups and say what they are now."""

@@ -1,0 +1,91 @@
+"""Pre-aggregation: rows of the same key become one, so that a hot key costs a row per batch where rows are shared out."""
+
+import numpy as np
+import polars as pl
+
+from streame.core.aggregates import ROWS, Aggregation
+from streame.core.frames import frame_of
+from streame.core.messages import Batch
+from streame.core.metrics import StateSize
+from streame.runtime.operator import Collector, Operator, OperatorContext
+from streame.runtime.preparation import Preparation
+from streame.state.aggregates import AggregateState
+from streame.state.first_rows import FirstRows
+from streame.state.index import KeyIndex, Slots
+from streame.state.rows import RowNumbers, as_index, with_room
+
+_VALUES = "__value_"
+"""How the names of columns begin that hold the values of several rows."""
+
+_KEYS_MAX = 262_144
+"""Keys that are remembered, only to number the groups of a batch."""
+
+_GAIN_MIN = 2
+"""A batch with fewer rows than this for each key is sent on as it is."""
+
+_BATCHES_SENT_ON = 15
+"""So are the batches after it, before another one is tried."""
+
+
+class PreAggregationOperator(Operator):
+    """Sends on one row for each key of a batch, with the values of its rows; or the rows, where they are few for each.
+
+    Args:
+        key_schema: the key columns.
+        aggregation: what is computed for each key.
+        preparation: prepares rows for it.
+    """
+
+    def __init__(self, key_schema: pl.Schema, aggregation: Aggregation, preparation: Preparation) -> None:
+        self._key_schema = key_schema
+        self._aggregation = aggregation
+        self._preparation = preparation
+        self._index = KeyIndex(key_schema)
+        self._first_rows = FirstRows()
+        self._number: Slots = np.empty(0, np.int32)
+        self._sent_on = 0
+
+    def open(self, context: OperatorContext) -> None:
+        """Remember the clock, for dead letters."""
+        self._context = context
+
+    def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
+        """Send on the rows or what they come to."""
+        if self._sent_on:
+            self._sent_on -= 1
+            out.emit(batch)
+            return
+        frame, rows = self._preparation.run(batch, self._context.clock, out)
+        if not frame.height:
+            return
+        keys = frame.select(self._key_schema.names())
+        slots = self._index.slots(keys)
+        firsts = self._first_rows.find(slots, len(self._index))
+        if len(firsts) * _GAIN_MIN > len(slots):
+            self._sent_on = _BATCHES_SENT_ON
+            out.emit(Batch(frame))
+        else:
+            out.emit(Batch(keys[as_index(firsts)].hstack(self._values(slots, firsts, rows))))
+        if len(self._index) > _KEYS_MAX:
+            self._index = KeyIndex(self._key_schema)
+
+    def state_size(self) -> StateSize:
+        """Nothing but the numbers of keys."""
+        return StateSize(0, self._index.memory_bytes + self._first_rows.nbytes + self._number.nbytes)
+
+    def _values(self, slots: Slots, firsts: RowNumbers, rows: pl.DataFrame) -> pl.DataFrame:
+        """The values of each key of a batch, in the order of their first rows."""
+        numbers = np.arange(len(firsts), dtype=np.int32)
+        self._number = with_room(self._number, len(self._index), 0)
+        self._number[slots[firsts]] = numbers
+        state = AggregateState(self._aggregation)
+        state.add(self._number.take(slots), rows)
+        return state.partials(numbers).select(pl.all().name.prefix(_VALUES))
+
+
+def values_of(frame: pl.DataFrame) -> pl.DataFrame | None:
+    """The values that a row of a frame has for each key; `None` where these are rows as they came."""
+    if _VALUES + ROWS not in frame.columns:
+        return None
+    columns = [column for column in frame.get_columns() if column.name.startswith(_VALUES)]
+    return frame_of([column.alias(column.name.removeprefix(_VALUES)) for column in columns])
