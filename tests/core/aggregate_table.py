@@ -18,6 +18,7 @@ SCHEMA = pl.Schema(
         "i128": pl.Int128(),
         "f": pl.Float64(),
         "f32": pl.Float32(),
+        "f16": pl.Float16(),
         "b": pl.Boolean(),
         "m": pl.Boolean(),
         "s": pl.String(),
@@ -37,7 +38,7 @@ SCHEMA = pl.Schema(
 )
 """One column of every kind."""
 
-NUMBERS = ("i", "i8", "i16", "i32", "u8", "u16", "u32", "u64", "i128", "f", "f32", "b", "price", "wide")
+NUMBERS = ("i", "i8", "i16", "i32", "u8", "u16", "u32", "u64", "i128", "f", "f32", "f16", "b", "price", "wide")
 ORDERED = (*NUMBERS, "s", "bin", "date", "at", "zoned", "took", "clock", "cat", "enum")
 ALL = (*ORDERED, "list", "struct")
 

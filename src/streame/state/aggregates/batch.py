@@ -48,6 +48,10 @@ def filled(column: pl.Series, *, fill: Any) -> pl.Series:
 
 def grown(array: Array, size: int, fill: Any) -> Array:
     """A copy of the array with `size` elements."""
-    longer = np.full(size, fill, array.dtype)
+    if fill == 0:
+        longer = np.zeros(size, array.dtype)  # costs nothing until it is written
+    else:
+        longer = np.empty(size, array.dtype)
+        longer[len(array) :] = fill
     longer[: len(array)] = array
     return longer

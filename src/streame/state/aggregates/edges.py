@@ -8,17 +8,20 @@ import polars as pl
 
 from streame.core.aggregates import TIME, Edge
 from streame.core.hidden import POSITION
-from streame.core.positions import POSITION_DTYPE
 from streame.state.aggregates.accumulator import GroupValues
-from streame.state.aggregates.batch import Array, Batch, Groups, grown
+from streame.state.aggregates.batch import Batch, Groups, grown
 from streame.state.aggregates.cells import cells_of, gathered
-from streame.state.index import KeyIndex
+from streame.state.aggregates.places import Places, Splits
 
 _Integers = npt.NDArray[np.int64]
+
+_TIMES = np.iinfo(np.int64)
 
 
 class Edges(GroupValues):
     """The values of the first or the last row of each group, of all columns for which that is the same row.
+
+    A group without rows has a time that loses against every other; rows never have it.
 
     Args:
         specs: the columns; `last` and `mask` are the same for all.
@@ -27,22 +30,19 @@ class Edges(GroupValues):
     def __init__(self, specs: Sequence[Edge]) -> None:
         self._specs = specs
         self._last = specs[0].last
+        self._no_time = _TIMES.min if self._last else _TIMES.max
         self._cells = [cells_of(spec.dtype) for spec in specs]
-        self._splits = _Splits()
-        self._seen: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
         self._times: _Integers = np.zeros(0, np.int64)
-        self._codes: _Integers = np.zeros(0, np.int64)
-        self._offsets: _Integers = np.zeros(0, np.int64)
         self._winner: _Integers = np.zeros(0, np.int64)
+        self._splits = Splits()
+        self._places: Places | None = None
 
     def resize(self, size: int) -> None:
         """See `GroupValues`."""
-        bounds = np.iinfo(np.int64)
-        self._seen = grown(self._seen, size, fill=False)
-        self._times = grown(self._times, size, bounds.min if self._last else bounds.max)
-        self._codes = grown(self._codes, size, 0)
-        self._offsets = grown(self._offsets, size, 0)
+        self._times = grown(self._times, size, self._no_time)
         self._winner = np.zeros(size, np.int64)
+        if self._places is not None:
+            self._places = self._places.grown(size)
         for cells in self._cells:
             cells.resize(size)
 
@@ -61,14 +61,15 @@ class Edges(GroupValues):
 
     def parts(self, groups: Groups) -> Sequence[pl.Series]:
         """See `GroupValues`."""
-        seen = pl.Series(self._seen[groups])
-        positions = self._splits.positions(self._codes[groups], self._offsets[groups])
-        return [seen, pl.Series(self._times[groups]), positions, *self.values(groups)]
+        places = Places.nowhere(len(groups)) if self._places is None else self._places.at(groups)
+        return [pl.Series(self._times[groups]), self._splits.positions(places), *self.values(groups)]
 
     def merge(self, groups: Groups, parts: Sequence[pl.Series]) -> None:
         """See `GroupValues`."""
-        _, times, positions, *columns = (part.filter(parts[0]) for part in parts)
-        self._take(groups[parts[0].to_numpy()], times.to_numpy(), positions, columns)
+        seen = parts[0].to_numpy() != self._no_time
+        times, positions, *columns = (part.filter(pl.Series(seen)) for part in parts)
+        has_positions = positions.null_count() < len(positions)
+        self._take(groups[seen], times.to_numpy(), positions if has_positions else None, columns)
 
     def _take(
         self, groups: Groups, times: _Integers, positions: pl.Series | None, columns: Sequence[pl.Series]
@@ -76,82 +77,49 @@ class Edges(GroupValues):
         """Let each row win its group if it comes before, or after, the one that has won so far."""
         if not len(groups):
             return
-        known, before = self._seen[groups], self._times[groups]
+        if positions is not None and self._places is None:
+            self._places = Places.nowhere(len(self._times))
+        before = self._times.take(groups)
         (np.maximum if self._last else np.minimum).at(self._times, groups, times)
-        rows = np.flatnonzero(times == self._times[groups])
-        if not len(rows):
-            return
-        groups = groups[rows]
-        codes, offsets = self._splits.encode(
-            None if positions is None else gathered(positions, rows), len(rows)
-        )
-        # Written in this order, the row that wins among those of equal time is written last.
-        order = self._splits.sort(codes, offsets)[:: 1 if self._last else -1]
-        self._winner[groups[order]] = order
-        won = order[self._winner[groups[order]] == order]
-        groups, rows, codes, offsets = groups[won], rows[won], codes[won], offsets[won]
-        tied = known[rows] & (before[rows] == times[rows])
-        comes_before = self._splits.comes_before(codes, offsets, self._codes[groups], self._offsets[groups])
-        loses = tied & (comes_before if self._last else ~comes_before)
-        if loses.any():
-            groups, rows, codes, offsets = (each[~loses] for each in (groups, rows, codes, offsets))
-        self._seen[groups], self._codes[groups], self._offsets[groups] = True, codes, offsets
+        rows = np.flatnonzero(times == self._times.take(groups))
+        places = None
+        if self._places is not None:
+            rows, places = self._splits.sorted(rows, positions)
+        won = self._written_last(groups[rows])
+        rows, places = rows[won], None if places is None else places.at(won)
+        numbers = groups[rows]
+        wins = self._wins(numbers, times[rows], before[rows], places)
+        if not wins.all():
+            rows, numbers, places = rows[wins], numbers[wins], None if places is None else places.at(wins)
+        if self._places is not None and places is not None:
+            self._places.put(numbers, places)
         for cells, column in zip(self._cells, columns, strict=True):
-            cells.put(groups, gathered(column, rows))
+            cells.put(numbers, gathered(column, rows))
+
+    def _written_last(self, groups: Groups) -> _Integers:
+        """Of rows in order, the last one of each group, or the first one."""
+        numbers = np.arange(len(groups))
+        step = 1 if self._last else -1
+        self._winner[groups[::step]] = numbers[::step]
+        return np.flatnonzero(self._winner.take(groups) == numbers)
+
+    def _wins(
+        self, groups: Groups, times: _Integers, before: _Integers, places: Places | None
+    ) -> npt.NDArray[np.bool_]:
+        """Whether each row comes after, or before, the one that has won its group so far."""
+        wins = times > before if self._last else times < before
+        tied = np.flatnonzero(times == before)
+        if not len(tied):
+            return wins
+        if self._places is None or places is None:
+            wins[tied] = self._last
+        else:
+            earlier = self._splits.come_before(places.at(tied), self._places.at(groups[tied]))
+            wins[tied] = ~earlier if self._last else earlier
+        return wins
 
     @property
     def nbytes(self) -> int:
         """See `GroupValues`."""
-        own: Sequence[Array] = (self._seen, self._times, self._codes, self._offsets, self._winner)
-        return sum(array.nbytes for array in own) + sum(cells.nbytes for cells in self._cells)
-
-
-class _Splits:
-    """Numbers for the splits of positions, and the order of these. No position is number 0 and comes first."""
-
-    def __init__(self) -> None:
-        self._schema = pl.Schema({name: POSITION_DTYPE.to_schema()[name] for name in ("source", "split")})
-        self._index = KeyIndex(self._schema)
-        self._index.slots(pl.DataFrame({"source": [None], "split": [None]}, schema=self._schema))
-        self._ranks: _Integers = np.zeros(1, np.int64)
-
-    def encode(self, positions: pl.Series | None, count: int) -> tuple[_Integers, _Integers]:
-        """The split, as its number, and the offset of each position."""
-        if positions is None or not count:
-            return np.zeros(count, np.int64), np.zeros(count, np.int64)
-        names = pl.DataFrame([positions.struct.field(name) for name in self._schema])
-        run = names.select(pl.struct(pl.all()).rle_id()).to_series().to_numpy()
-        heads = np.flatnonzero(np.append(True, run[1:] != run[:-1]))
-        codes = self._index.slots(names[pl.Series(heads.astype(np.uint32))]).astype(np.int64)[run]
-        if len(self._index) > len(self._ranks):
-            self._rank()
-        return codes, positions.struct.field("offset").fill_null(0).to_numpy()
-
-    def positions(self, codes: _Integers, offsets: _Integers) -> pl.Series:
-        """The positions behind numbers."""
-        names = self._index.keys(codes)
-        return names.select(pl.struct(*self._schema, offset=pl.Series(offsets)).alias(POSITION)).to_series()
-
-    def sort(self, codes: _Integers, offsets: _Integers) -> _Integers:
-        """The order of the positions, equal ones as they stand."""
-        ranks = self._ranks[codes]
-        if (ranks == ranks[0]).all() and _is_sorted(offsets):
-            return np.arange(len(codes))
-        return np.lexsort((offsets, ranks))
-
-    def comes_before(
-        self, codes: _Integers, offsets: _Integers, than_codes: _Integers, than_offsets: _Integers
-    ) -> npt.NDArray[np.bool_]:
-        """Whether positions come before others."""
-        ranks, than_ranks = self._ranks[codes], self._ranks[than_codes]
-        return np.where(ranks == than_ranks, offsets < than_offsets, ranks < than_ranks)
-
-    def _rank(self) -> None:
-        names = self._index.keys(np.arange(len(self._index))).with_row_index("code")
-        order = names.sort(*self._schema, nulls_last=False)["code"].to_numpy()
-        self._ranks = np.empty(len(order), np.int64)
-        self._ranks[order] = np.arange(len(order))
-
-
-def _is_sorted(array: _Integers) -> bool:
-    return bool((array[1:] >= array[:-1]).all())
+        places = 0 if self._places is None else self._places.nbytes
+        return self._times.nbytes + self._winner.nbytes + places + sum(cells.nbytes for cells in self._cells)

@@ -58,7 +58,7 @@ class ArrayExtremes(GroupValues):
 
 
 class CellExtremes(GroupValues):
-    """Extremes of values of any dtype, that Polars compares: first those of a batch, then with what there was."""
+    """Extremes of values that no array can hold: Polars finds those of a batch, and compares them with what there was."""
 
     def __init__(self, spec: Extreme) -> None:
         self._spec = spec
@@ -85,25 +85,22 @@ class CellExtremes(GroupValues):
         self._add(groups, parts[0])
 
     def _add(self, groups: Groups, values: pl.Series) -> None:
-        best = extreme_of(pl.DataFrame([pl.Series(GROUP, groups), values.alias("value")]), self._spec)
-        known = self._cells.take(best[GROUP].to_numpy()).alias("value")
-        both = extreme_of(pl.concat([best, best.select(GROUP).hstack([known])]), self._spec)
-        self._cells.put(both[GROUP].to_numpy(), both["value"])
+        numbers = pl.Series(GROUP, groups.astype(np.int32))
+        frame = pl.DataFrame([numbers, values.alias("value")])
+        if values.null_count():
+            frame = frame.filter(pl.col("value").is_not_null())
+        value = pl.col("value")
+        best = frame.group_by(GROUP).agg(value.max() if self._spec.largest else value.min())
+        groups, values = best[GROUP].to_numpy(), best["value"]
+        known = self._cells.take(groups)
+        wins = (values > known if self._spec.largest else values < known) | known.is_null()
+        if wins.any():
+            self._cells.put(groups[wins.to_numpy()].astype(np.intp), values.filter(wins))
 
     @property
     def nbytes(self) -> int:
         """See `GroupValues`."""
         return self._cells.nbytes
-
-
-def extreme_of(frame: pl.DataFrame, spec: Extreme) -> pl.DataFrame:
-    """The extreme of the column `value` in each group that has one."""
-    value = pl.col("value")
-    if spec.nan_wins:
-        best = value.nan_max() if spec.largest else value.nan_min()
-    else:
-        best = value.max() if spec.largest else value.min()
-    return frame.filter(value.is_not_null()).group_by(GROUP).agg(best)
 
 
 def _loser(spec: Extreme, dtype: np.dtype[Any]) -> Any:

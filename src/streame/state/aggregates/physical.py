@@ -17,6 +17,7 @@ _PLAIN: dict[Any, Any] = {
     pl.UInt16: np.uint16,
     pl.UInt32: np.uint32,
     pl.UInt64: np.uint64,
+    pl.Float16: np.float16,
     pl.Float32: np.float32,
     pl.Float64: np.float64,
     pl.Date: np.int32,

@@ -177,7 +177,10 @@ class IntegerTotals(GroupValues):
 
 def _integers(column: pl.Series) -> pl.Series:
     """The integers behind the values, 0 for null."""
-    column = column.cast(pl.Int64) if column.dtype == pl.Boolean else column.to_physical()
+    if column.dtype == pl.Boolean:
+        column = column.cast(pl.Int64)
+    elif not column.dtype.is_integer():
+        column = column.to_physical()
     return column.fill_null(0) if column.null_count() else column
 
 
