@@ -46,6 +46,19 @@ def test_the_end_of_all_is_the_end() -> None:
     assert progress.ended(0) is None
 
 
+def test_the_end_is_said_once_and_not_while_others_are_idle() -> None:
+    progress = Progress([0, 1])
+    progress.heard(0, 10)
+    progress.heard(1, 10)
+    assert progress.heard(0, None) is None
+    assert progress.heard(1, None) == Idle()
+    assert progress.heard(0, WATERMARK_MAX) is None
+    assert progress.heard(1, 12) == 12
+    assert progress.heard(1, WATERMARK_MAX) == WATERMARK_MAX
+    assert progress.ended(0) is None
+    assert progress.ended(1) is None
+
+
 def test_an_input_that_ends_lets_the_others_be_idle() -> None:
     progress = Progress([0, 1])
     progress.heard(0, 10)

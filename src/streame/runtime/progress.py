@@ -32,6 +32,8 @@ class Progress:
         """
         if channel not in self._reached:
             return None
+        if time == WATERMARK_MAX:  # others that are idle have not ended
+            return self.ended(channel)
         if time is None:
             self._idle.add(channel)
         else:
