@@ -3,12 +3,11 @@
 import polars as pl
 
 from streame.core.aggregates import Aggregation
-from streame.core.clock import Clock
 from streame.core.messages import Batch
 from streame.core.positions import with_position_column
 from streame.core.time import WATERMARK_MIN, EventTime
 from streame.runtime.letters import RefusalPolicy, refuse_rows
-from streame.runtime.operator import Collector
+from streame.runtime.operator import Collector, OperatorContext
 from streame.runtime.salvage import FAILURES, all_but, halved
 
 
@@ -19,18 +18,16 @@ class Preparation:
         aggregation: what is computed of them.
         time: the column that orders them, if there is one.
         policy: what becomes of rows for which an expression in an aggregate fails.
-        operator: the name under which they are refused.
     """
 
-    def __init__(
-        self, aggregation: Aggregation, time: EventTime | None, policy: RefusalPolicy, operator: str
-    ) -> None:
+    def __init__(self, aggregation: Aggregation, time: EventTime | None, policy: RefusalPolicy) -> None:
         self._aggregation = aggregation
         self._time = time if aggregation.needs_order else None
         self._policy = policy
-        self._operator = operator
 
-    def run(self, batch: Batch, clock: Clock, out: Collector) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def run(
+        self, batch: Batch, context: OperatorContext, out: Collector
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The rows that are not refused, and what `Aggregation.prepare` gives for them."""
         frame = batch.frame
         try:
@@ -48,7 +45,7 @@ class Preparation:
                 return "it failed among other rows, but not alone"
 
             refuse_rows(
-                frame[bad], reason, operator=self._operator, policy=self._policy, clock=clock, out=out
+                frame[bad], reason, operator=context.name, policy=self._policy, clock=context.clock, out=out
             )
             kept = frame.filter(all_but(bad, frame.height))
             return kept, self._prepared(kept)

@@ -20,11 +20,11 @@ def _(node: GroupBy, lowering: Lowering) -> Rows:
     unordered = aggregation.needs_order and not lowering.order_is_known(upstream)
     if unordered or any(may_fail(expr, schema) for expr in aggregation.prepared.values()):
         lowering.keep_positions(upstream)
-    preparation = Preparation(aggregation, node.input.event_time, lowering.policy(upstream), node.name)
+    preparation = Preparation(aggregation, node.input.event_time, lowering.policy(upstream))
     key = pl.Schema({column: schema[column] for column, _ in node.keys})
     parallelism = lowering.instances(node)
     if parallelism > 1 and aggregation.has_partials and not node.input.is_changes:
-        make_partial = partial(PreAggregationOperator, key, aggregation, preparation)
+        make_partial = partial(PreAggregationOperator, node.name, key, aggregation, preparation)
         edges, width = (Edge(upstream),), lowering.parallelism(upstream)
         upstream = lowering.add(f"{node.name} (partial)", make_partial, edges, width, refuses=True).vertex
     make = partial(

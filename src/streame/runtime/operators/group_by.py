@@ -76,7 +76,7 @@ class GroupByOperator(Operator):
         """Take the rows; say which groups have changed, or note what was said of them before."""
         frame, values = batch.frame, values_of(batch.frame)
         if values is None:
-            frame, rows = self._preparation.run(batch, self._context.clock, out)
+            frame, rows = self._preparation.run(batch, self._context, out)
         if not frame.height:
             return
         groups = self._index.slots(frame.select(self._keys))

@@ -1,5 +1,7 @@
 """Pre-aggregation: rows of the same key become one, so that a hot key costs a row per batch where rows are shared out."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
@@ -31,12 +33,16 @@ class PreAggregationOperator(Operator):
     """Sends on one row for each key of a batch, with the values of its rows; or the rows, where they are few for each.
 
     Args:
+        name: the operator that it works for, which refuses the rows that it cannot prepare.
         key_schema: the key columns.
         aggregation: what is computed for each key.
         preparation: prepares rows for it.
     """
 
-    def __init__(self, key_schema: pl.Schema, aggregation: Aggregation, preparation: Preparation) -> None:
+    def __init__(
+        self, name: str, key_schema: pl.Schema, aggregation: Aggregation, preparation: Preparation
+    ) -> None:
+        self._name = name
         self._key_schema = key_schema
         self._aggregation = aggregation
         self._preparation = preparation
@@ -47,7 +53,7 @@ class PreAggregationOperator(Operator):
 
     def open(self, context: OperatorContext) -> None:
         """Remember the clock, for dead letters."""
-        self._context = context
+        self._context = replace(context, name=self._name)
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Send on the rows or what they come to."""
@@ -55,7 +61,7 @@ class PreAggregationOperator(Operator):
             self._sent_on -= 1
             out.emit(batch)
             return
-        frame, rows = self._preparation.run(batch, self._context.clock, out)
+        frame, rows = self._preparation.run(batch, self._context, out)
         if not frame.height:
             return
         keys = frame.select(self._key_schema.names())
