@@ -7,6 +7,7 @@ from streame.api.scan_files import scan_csv, scan_ipc, scan_ndjson, scan_parquet
 from streame.api.sinks import sink
 from streame.api.table import StreamTable
 from streame.core.deadletters import DEAD_LETTER_SCHEMA, BadRow
+from streame.core.group import Group
 from streame.core.metrics import OperatorMetrics
 from streame.errors import ConnectorError, DataError, PlanError, StreameError
 from streame.io.queues import END
@@ -20,6 +21,7 @@ __all__ = [
     "Chunk",
     "ConnectorError",
     "DataError",
+    "Group",
     "Job",
     "JobHandle",
     "JobStatus",
