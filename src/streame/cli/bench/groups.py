@@ -6,7 +6,9 @@ import streame as st
 from streame.cli.bench import duck
 from streame.cli.bench.case import Bar, Case
 from streame.cli.bench.orders import MANY_USERS
-from streame.cli.bench.sides import duckdb, placed_by, streame
+from streame.cli.bench.sides import duckdb, placed_by, polars, streame
+
+FEW_USERS = 1_000
 
 TOTALS = "SELECT user_id, count(*) AS n, sum(price * qty) AS spent FROM orders GROUP BY ALL"
 
@@ -14,6 +16,23 @@ TOTALS = "SELECT user_id, count(*) AS n, sum(price * qty) AS spent FROM orders G
 def totals(stream: st.StreamDataFrame) -> st.StreamDataFrame:
     """What every user has ordered so far."""
     return stream.group_by("user_id").agg(n=pl.len(), spent=(pl.col("price") * pl.col("qty")).sum())
+
+
+def running(rows: pl.DataFrame, paid: int, group: st.Group) -> tuple[pl.DataFrame, int]:
+    """A user's orders with what was ordered up to then."""
+    so_far = rows["qty"].cum_sum() + paid
+    return rows.select("ts", "user_id", so_far.alias("so_far")), so_far[-1]
+
+
+def running_totals(stream: st.StreamDataFrame) -> st.StreamDataFrame:
+    """A function with a state for every user."""
+    schema = {"ts": pl.Datetime("us"), "user_id": pl.Int64, "so_far": pl.Int64}
+    return stream.group_by("user_id").map_with_state(running, state=0, schema=schema, ttl=None)
+
+
+def running_totals_at_once(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """The same in Polars."""
+    return frame.select("ts", "user_id", so_far=pl.col("qty").cum_sum().over("user_id"))
 
 
 CASES = (
@@ -27,6 +46,16 @@ CASES = (
         rows=5_000_000,
         smoke_rows=200_000,
         bars=(Bar("rows_per_s", 2.5e6),),
+        rounds=3,
+    ),
+    Case(
+        "map-with-state",
+        f"a Python function with a state for each of {FEW_USERS:,} users",
+        streame=streame(placed_by(FEW_USERS), running_totals),
+        peer=polars(placed_by(FEW_USERS), running_totals_at_once),
+        peer_name="Polars, an expression",
+        rows=1_000_000,
+        smoke_rows=100_000,
         rounds=3,
     ),
 )
