@@ -49,3 +49,29 @@ class GroupValues(ABC):
     def rows(self) -> int:
         """How many rows are kept."""
         return 0
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether `parts` and `merge` can be called, and not `absorb` alone."""
+        return True
+
+
+class GroupRows(GroupValues):
+    """Values for which rows are kept, so that there is no part of a group that is smaller than its rows."""
+
+    def parts(self, groups: Groups) -> Sequence[pl.Series]:
+        """See `has_parts`."""
+        raise NotImplementedError
+
+    def merge(self, groups: Groups, parts: Sequence[pl.Series]) -> None:
+        """See `has_parts`."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def absorb(self, other: Any, chosen: Groups, groups: Groups) -> None:
+        """See `GroupValues`."""
+
+    @property
+    def has_parts(self) -> bool:
+        """There are none."""
+        return False

@@ -10,6 +10,9 @@ Groups = npt.NDArray[np.intp]
 Weights = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
 
+_HALF_BITS = 16
+_HALF = 2**_HALF_BITS - 1
+
 
 class Batch:
     """Prepared rows, and the group of each.
@@ -36,14 +39,22 @@ class Batch:
         column = self.column(mask)
         if column.all(ignore_nulls=False):
             return self
-        chosen = np.flatnonzero(filled(column, fill=False).to_numpy())
+        return self.at(np.flatnonzero((column.fill_null(value=False)).to_numpy()))
+
+    def at(self, chosen: Groups) -> "Batch":
+        """The rows of these numbers."""
         weights = None if self.weights is None else self.weights[chosen]
         return Batch(self.groups[chosen], self.rows[pl.Series(chosen.astype(np.uint32))], weights)
 
 
-def filled(column: pl.Series, *, fill: Any) -> pl.Series:
-    """The column with a value in the place of null."""
-    return column.fill_null(fill) if column.null_count() else column
+def order_by_group(groups: npt.NDArray[np.signedinteger[Any]]) -> Groups:
+    """A stable order of rows by group: numpy sorts 16 bits at a time in a twentieth of the time."""
+    order = np.argsort((groups & _HALF).astype(np.uint16), kind="stable")
+    if not len(groups) or int(groups.max()) <= _HALF:
+        return order
+    upper = groups[order] >> _HALF_BITS
+    narrow = upper.astype(np.uint16) if int(upper.max()) <= _HALF else upper
+    return order[np.argsort(narrow, kind="stable")]
 
 
 def grown(array: Array, size: int, fill: Any) -> Array:

@@ -35,7 +35,10 @@ class DistinctCounts(GroupValues):
 
     def parts(self, groups: Groups) -> Sequence[pl.Series]:
         """See `GroupValues`."""
-        lists = self.pairs().group_by(GROUP).agg("value")
+        asked = np.zeros(len(self._counts), np.bool_)
+        asked[groups] = True
+        pairs = self.pairs()
+        lists = pairs.filter(pl.Series(asked[pairs[GROUP].to_numpy()])).group_by(GROUP).agg("value")
         place = np.full(len(self._counts), -1, np.int64)
         place[lists[GROUP].to_numpy()] = np.arange(lists.height)
         return [gathered(lists["value"], place[groups])]

@@ -1,5 +1,6 @@
 """Smallest and largest values."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,24 @@ from streame.state.aggregates.cells import cells_of
 from streame.state.aggregates.physical import array_dtype, from_array, is_plain, to_array
 
 
-class ArrayExtremes(GroupValues):
+class Extremes(GroupValues):
+    """Extremes, to which single values can be given."""
+
+    @abstractmethod
+    def take(self, groups: Groups, values: pl.Series) -> None:
+        """Let values win their groups."""
+
+    @abstractmethod
+    def clear(self, groups: Groups) -> None:
+        """Let groups, which are all different, be without a value."""
+
+
+def extremes_of(spec: Extreme) -> Extremes:
+    """Extremes of values of any dtype."""
+    return _CellExtremes(spec) if array_dtype(spec.dtype) is None else _ArrayExtremes(spec)
+
+
+class _ArrayExtremes(Extremes):
     """Extremes of values that an array can hold.
 
     Before the first value stands the one that loses against every other, which null counts as too.
@@ -34,7 +52,15 @@ class ArrayExtremes(GroupValues):
 
     def add(self, batch: Batch) -> None:
         """See `GroupValues`."""
-        self._wins.at(self._values, batch.groups, to_array(batch.column(self._spec.column), self._loser))
+        self.take(batch.groups, batch.column(self._spec.column))
+
+    def take(self, groups: Groups, values: pl.Series) -> None:
+        """See `Extremes`."""
+        self._wins.at(self._values, groups, to_array(values, self._loser))
+
+    def clear(self, groups: Groups) -> None:
+        """See `Extremes`."""
+        self._values[groups] = self._loser
 
     def values(self, groups: Groups) -> Sequence[pl.Series]:
         """See `GroupValues`."""
@@ -57,7 +83,7 @@ class ArrayExtremes(GroupValues):
         return self._values.nbytes
 
 
-class CellExtremes(GroupValues):
+class _CellExtremes(Extremes):
     """Extremes of values that no array can hold: Polars finds those of a batch, and compares them with what there was."""
 
     def __init__(self, spec: Extreme) -> None:
@@ -70,7 +96,7 @@ class CellExtremes(GroupValues):
 
     def add(self, batch: Batch) -> None:
         """See `GroupValues`."""
-        self._add(batch.groups, batch.column(self._spec.column))
+        self.take(batch.groups, batch.column(self._spec.column))
 
     def values(self, groups: Groups) -> Sequence[pl.Series]:
         """See `GroupValues`."""
@@ -82,9 +108,14 @@ class CellExtremes(GroupValues):
 
     def merge(self, groups: Groups, parts: Sequence[pl.Series]) -> None:
         """See `GroupValues`."""
-        self._add(groups, parts[0])
+        self.take(groups, parts[0])
 
-    def _add(self, groups: Groups, values: pl.Series) -> None:
+    def clear(self, groups: Groups) -> None:
+        """See `Extremes`."""
+        self._cells.put(groups, pl.Series([None], dtype=self._spec.dtype).new_from_index(0, len(groups)))
+
+    def take(self, groups: Groups, values: pl.Series) -> None:
+        """See `Extremes`."""
         numbers = pl.Series(GROUP, groups.astype(np.int32))
         frame = pl.DataFrame([numbers, values.alias("value")])
         if values.null_count():

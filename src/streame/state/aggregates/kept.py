@@ -9,7 +9,7 @@ import polars as pl
 
 from streame.core.aggregates import GROUP
 from streame.core.hidden import WEIGHT
-from streame.state.aggregates.batch import Groups, Weights
+from streame.state.aggregates.batch import Groups, Weights, order_by_group
 from streame.state.rows import as_index, owned
 
 _SMALL_ROWS = 8192
@@ -127,7 +127,7 @@ class KeptRows:
         rows = pl.concat(frames)
         if self._weighted:
             rows = rows.group_by(self._identity).agg(pl.col(WEIGHT).sum()).filter(pl.col(WEIGHT) != 0)
-        rows = rows.sort(GROUP, maintain_order=True)
+        rows = rows[as_index(order_by_group(rows[GROUP].to_numpy()))]
         return _Level(rows, rows[GROUP].to_numpy())
 
     def _folded(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -154,3 +154,10 @@ def _rows_of(level: _Level, groups: Groups) -> pl.DataFrame:
     ends = np.cumsum(lengths)
     rows = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - lengths), lengths)
     return level.rows[as_index(rows)]
+
+
+def places(groups: pl.Series, size: int) -> npt.NDArray[np.int64]:
+    """At which row each of the groups 0 to n-1 is, -1 where it is not."""
+    place = np.full(size, -1, np.int64)
+    place[groups.to_numpy()] = np.arange(len(groups))
+    return place

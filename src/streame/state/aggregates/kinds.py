@@ -6,11 +6,12 @@ from itertools import groupby
 from streame.core.aggregates import Accumulator, Deviation, Distinct, Edge, Extreme, Nulls, Total
 from streame.state.aggregates.accumulator import GroupValues
 from streame.state.aggregates.distinct import DistinctCounts
+from streame.state.aggregates.distinct_taken_back import DistinctCountsTakenBack
 from streame.state.aggregates.edges import Edges
-from streame.state.aggregates.extremes import ArrayExtremes, CellExtremes
+from streame.state.aggregates.edges_taken_back import EdgesTakenBack
+from streame.state.aggregates.extremes import extremes_of
+from streame.state.aggregates.extremes_taken_back import ExtremesTakenBack
 from streame.state.aggregates.floats import Deviations, FloatTotals
-from streame.state.aggregates.multiset import multisets_of
-from streame.state.aggregates.physical import array_dtype
 from streame.state.aggregates.precise import PreciseDeviations, PreciseTotals
 from streame.state.aggregates.totals import IntegerTotals, NullCounts
 
@@ -22,35 +23,40 @@ def group_values(accumulators: Sequence[Accumulator], *, retractable: bool) -> l
         accumulators: what is to be kept.
         retractable: whether rows may be taken back.
     """
-    single = [each for each in accumulators if isinstance(each, Nulls | Total | Deviation)]
-    others = [each for each in accumulators if not isinstance(each, Nulls | Total | Deviation)]
-    kept = [_linear(each, retractable=retractable) for each in single]
-    if retractable:
-        return [*kept, *multisets_of(others)]
-    edges = [each for each in others if isinstance(each, Edge)]
-    return [*kept, *_edges(edges), *(_growing(each) for each in others if not isinstance(each, Edge))]
+    edges = [each for each in accumulators if isinstance(each, Edge)]
+    others = [each for each in accumulators if not isinstance(each, Edge)]
+    kept = [(_taken_back if retractable else _growing)(each) for each in others]
+    return [*kept, *(_edges_taken_back(edges) if retractable else _edges(edges))]
 
 
-def _linear(spec: Nulls | Total | Deviation, *, retractable: bool) -> GroupValues:
-    """Values from which a row can be subtracted."""
+def _growing(spec: Nulls | Total | Deviation | Extreme | Distinct) -> GroupValues:
+    """Values that rows are only ever added to."""
     match spec:
         case Nulls():
             return NullCounts(spec)
-        case Total() if spec.dtype.is_float():
-            return PreciseTotals(spec) if retractable else FloatTotals(spec)
         case Total():
-            return IntegerTotals(spec)
+            return FloatTotals(spec) if spec.dtype.is_float() else IntegerTotals(spec)
         case Deviation():
-            return PreciseDeviations(spec) if retractable else Deviations(spec)
-
-
-def _growing(spec: Extreme | Distinct) -> GroupValues:
-    """Values that rows are only ever added to."""
-    match spec:
+            return Deviations(spec)
         case Extreme():
-            return CellExtremes(spec) if array_dtype(spec.dtype) is None else ArrayExtremes(spec)
+            return extremes_of(spec)
         case Distinct():
             return DistinctCounts(spec)
+
+
+def _taken_back(spec: Nulls | Total | Deviation | Extreme | Distinct) -> GroupValues:
+    """Values of rows that may be taken back."""
+    match spec:
+        case Nulls():
+            return NullCounts(spec)
+        case Total():
+            return PreciseTotals(spec) if spec.dtype.is_float() else IntegerTotals(spec)
+        case Deviation():
+            return PreciseDeviations(spec)
+        case Extreme():
+            return ExtremesTakenBack(spec)
+        case Distinct():
+            return DistinctCountsTakenBack(spec)
 
 
 def _edges(specs: Sequence[Edge]) -> list[GroupValues]:
@@ -60,3 +66,12 @@ def _edges(specs: Sequence[Edge]) -> list[GroupValues]:
         return spec.last, spec.mask or ""
 
     return [Edges(list(same)) for _, same in groupby(sorted(specs, key=row), key=row)]
+
+
+def _edges_taken_back(specs: Sequence[Edge]) -> list[GroupValues]:
+    """First and last values of rows that may be taken back; those of the same column are kept together."""
+
+    def column(spec: Edge) -> tuple[str, str]:
+        return spec.column, spec.mask or ""
+
+    return [EdgesTakenBack(list(same)) for _, same in groupby(sorted(specs, key=column), key=column)]

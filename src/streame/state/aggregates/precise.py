@@ -12,7 +12,7 @@ import polars as pl
 
 from streame.core.aggregates import Deviation, Total
 from streame.state.aggregates.accumulator import GroupValues
-from streame.state.aggregates.batch import Batch, Groups, Weights, grown
+from streame.state.aggregates.batch import Batch, Groups, Weights, grown, order_by_group
 from streame.state.aggregates.floats import floats_of
 
 _Floats = npt.NDArray[np.float64]
@@ -25,7 +25,6 @@ _SQUARE_MAX = 2.0**450
 """Beyond this a value has no square in the reach of floats: it counts as infinite."""
 
 _SPLIT = 2.0**27 + 1
-_HALF_BITS = 16
 
 
 class PreciseTotals(GroupValues):
@@ -148,7 +147,7 @@ class _PairSums:
         """Add values, first those of each group among themselves, two by two."""
         if not len(groups):
             return
-        order = _order_by_group(groups)
+        order = order_by_group(groups)
         groups, (high, low) = _sum_runs(groups[order], high[order], low[order])
         self.high[groups], self.low[groups] = _add(self.high[groups], self.low[groups], high, low)
 
@@ -223,16 +222,6 @@ def _present(batch: Batch, name: str) -> tuple[Groups, _Floats, Weights | None]:
     chosen = column.is_not_null().to_numpy()
     weights = None if batch.weights is None else batch.weights[chosen]
     return batch.groups[chosen], floats_of(column.drop_nulls()), weights
-
-
-def _order_by_group(groups: Groups) -> npt.NDArray[np.intp]:
-    """A stable order of the rows by group: numpy sorts 16 bits at a time in a twentieth of the time."""
-    order = np.argsort((groups & (2**_HALF_BITS - 1)).astype(np.uint16), kind="stable")
-    if int(groups.max()) < 2**_HALF_BITS:
-        return order
-    upper = groups[order] >> _HALF_BITS
-    narrow = upper.astype(np.uint16) if int(upper.max()) < 2**_HALF_BITS else upper
-    return order[np.argsort(narrow, kind="stable")]
 
 
 def _sum_runs(groups: Groups, high: _Floats, low: _Floats) -> tuple[Groups, _Pair]:

@@ -7,8 +7,7 @@ from polars.exceptions import PanicException, PolarsError
 from streame.core.aggregates import GROUP, Aggregation
 from streame.core.hidden import WEIGHT
 from streame.state.aggregates.batch import Batch, Groups
-from streame.state.aggregates.kept import KeptRows
-from streame.state.aggregates.multiset import places
+from streame.state.aggregates.kept import KeptRows, places
 from streame.state.aggregates.order import ORDER, in_order, order_columns
 from streame.state.rows import as_index
 

@@ -9,7 +9,6 @@ from streame.core.metrics import StateSize
 from streame.state.aggregates.accumulator import GroupValues
 from streame.state.aggregates.batch import Batch, Groups, Weights, grown
 from streame.state.aggregates.kinds import group_values
-from streame.state.aggregates.multiset import Multisets
 from streame.state.aggregates.rowful import RowfulResults
 from streame.state.aggregates.totals import TooLargeError
 
@@ -37,7 +36,7 @@ class AggregateState:
     @property
     def has_partials(self) -> bool:
         """Whether `partials` can take the place of the rows of a group."""
-        return self._aggregation.has_partials and not any(isinstance(each, Multisets) for each in self._kept)
+        return self._aggregation.has_partials and all(each.has_parts for each in self._kept)
 
     def add(self, groups: GroupNumbers, rows: pl.DataFrame, weights: Weights | None = None) -> None:
         """Take new rows.

@@ -111,6 +111,8 @@ class IntegerTotals(GroupValues):
 
     def values(self, groups: Groups) -> Sequence[pl.Series]:
         """See `GroupValues`."""
+        if self._limbs is None:
+            return [pl.Series(self._spec.name, self._sums[groups])]
         low, high = self._two_words(groups)
         if (high == low >> 63).all():
             return [pl.Series(self._spec.name, low)]
