@@ -1,7 +1,7 @@
 """Draws a plan from a seed."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
 import polars as pl
@@ -26,8 +26,14 @@ refused: Counter[str] = Counter()
 """How often a verb was refused when a plan was drawn: what is always refused is never tested."""
 
 
-def plan(seed: int) -> tuple[Plan, st.StreamDataFrame, pl.DataFrame]:
-    """The plan of a seed, its stream, and what Polars gives."""
+def plan(seed: int, verbs: Mapping[Verb, int] | None = None) -> tuple[Plan, st.StreamDataFrame, pl.DataFrame]:
+    """The plan of a seed, its stream, and what Polars gives.
+
+    Args:
+        seed: the same seed gives the same plan.
+        verbs: what to choose from, and how often each comes beside the others; everything by default.
+    """
+    verbs = VERBS if verbs is None else verbs
     draw = Draw(Random(seed))
     for _ in range(draw.one((1, 1, 2))):
         add_source(draw)
@@ -35,7 +41,7 @@ def plan(seed: int) -> tuple[Plan, st.StreamDataFrame, pl.DataFrame]:
     for _ in range(4 * wanted):
         if sum(isinstance(part, Step) for part in draw.parts) == wanted:
             break
-        verb = draw.random.choices(list(VERBS), list(VERBS.values()))[0]
+        verb = draw.random.choices(list(verbs), list(verbs.values()))[0]
         # Most often a verb goes on from the last one.
         node = len(draw.parts) - 1 if draw.chance(0.8) else draw.random.randrange(len(draw.parts))
         add_verb(draw, verb, node)

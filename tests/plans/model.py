@@ -41,7 +41,7 @@ class Source:
         """The lines that define the stream `f<number>` and Polars' rows `p<number>`."""
         schema = ", ".join(f"{name!r}: {dtype}" for name, dtype in self.dtypes.items())
         yield f"schema = {{{schema}}}"
-        yield "splits = ["
+        yield f"s{number} = ["
         for split in self.splits:
             yield "    rows("
             yield "        schema,"
@@ -49,14 +49,16 @@ class Source:
             yield "    ),"
         yield "]"
         if self.times != 1:
-            yield f"splits = [again(each, {self.time!r}, {self.times}, {self.after}) for each in splits]"
+            yield (
+                f"s{number} = [again(each, {self.time!r}, {self.times}, {self.after}) for each in s{number}]"
+            )
         timed = "" if self.time is None else f", event_time={self.time!r}, watermark={self.watermark!r}"
         failing = "" if self.on_error == "fail" else f", on_error={self.on_error!r}"
         yield (
-            f"f{number} = st.scan(Splits(splits, {list(self.cuts)}, {self.how!r})"
+            f"f{number} = st.scan(Splits(s{number}, {list(self.cuts)}, {self.how!r})"
             f", name='source {number}'{timed}{failing})"
         )
-        yield f"p{number} = in_order(splits, {self.time!r})"
+        yield f"p{number} = in_order(s{number}, {self.time!r})"
 
 
 @dataclass(frozen=True)
