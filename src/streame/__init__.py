@@ -9,6 +9,7 @@ from streame.api.table import StreamTable
 from streame.core.deadletters import DEAD_LETTER_SCHEMA, BadRow
 from streame.core.group import Group
 from streame.core.metrics import OperatorMetrics
+from streame.core.user_aggregates import Aggregate
 from streame.errors import ConnectorError, DataError, PlanError, StreameError
 from streame.io.queues import END
 from streame.io.sink import Sink
@@ -17,6 +18,7 @@ from streame.io.source import Chunk, Source
 __all__ = [
     "DEAD_LETTER_SCHEMA",
     "END",
+    "Aggregate",
     "BadRow",
     "Chunk",
     "ConnectorError",

@@ -12,6 +12,7 @@ from polars.selectors import expand_selector
 
 from streame.core.expression_tree import Node, from_tree, rewrite, to_tree
 from streame.core.expressions import NamedExpr, parse_exprs
+from streame.core.user_aggregates import Aggregate, UserAggregate, user_aggregate
 from streame.errors import PlanError
 
 
@@ -26,7 +27,7 @@ def parse_aggregates(
     """The expressions that `agg` is given, selectors and several columns in one worked out.
 
     Args:
-        aggs: the positional arguments: column names, expressions, or one iterable of these.
+        aggs: the positional arguments: column names, expressions, a user's own aggregates, or one iterable of these.
         named_aggs: the keyword arguments, by output name.
         schema: the columns that the expressions may read.
         keys: the names of the other output columns; a selector does not mean a column of such a name.
@@ -37,15 +38,24 @@ def parse_aggregates(
     """
     others = pl.Schema({name: dtype for name, dtype in schema.items() if name not in keys})
     given = list(aggs[0]) if len(aggs) == 1 and isinstance(aggs[0], list | tuple) else list(aggs)
-    positional = [_without_keys(each, schema, others) for each in given]
-    named = {name: _without_keys(each, schema, others) for name, each in named_aggs.items()}
-    parsed = parse_exprs(positional, named, schema, where=where)
+    own: dict[str, UserAggregate] = {}
+
+    def prepared(value: Any, name: str | None = None) -> Any:
+        if not isinstance(value, Aggregate):
+            return _without_keys(value, schema, others)
+        made = user_aggregate(value, name, schema, where)
+        own[made.name] = made
+        return made.expr
+
+    positional = [prepared(each) for each in given]
+    named = {name: prepared(each, name) for name, each in named_aggs.items()}
+    parsed = [own.get(each.name, each) for each in parse_exprs(positional, named, schema, where=where)]
     for each in parsed:
         if each.name in keys:
             raise PlanError(
                 f"{where}: an aggregate is named {each.name!r}, as a key is; rename it with .alias(...)"
             )
-    return parsed
+    return tuple(parsed)
 
 
 def _without_keys(value: Any, schema: pl.Schema, others: pl.Schema) -> Any:

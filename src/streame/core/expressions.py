@@ -60,6 +60,11 @@ class NamedExpr:
         object.__setattr__(self, "column", column)
         object.__setattr__(self, "roots", frozenset(roots))
 
+    @property
+    def text(self) -> str:
+        """What it is, for `explain()`."""
+        return to_text(self.expr.meta.undo_aliases())
+
 
 def parse_exprs(
     exprs: Sequence[Any],

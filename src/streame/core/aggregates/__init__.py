@@ -21,6 +21,7 @@ from streame.core.aggregates.accumulators import (
     Edge,
     Extreme,
     Nulls,
+    Own,
     Total,
 )
 from streame.core.aggregates.aggregation import GROUP, TIME, Aggregation
@@ -38,6 +39,7 @@ __all__ = [
     "Edge",
     "Extreme",
     "Nulls",
+    "Own",
     "Total",
     "split_aggregates",
 ]

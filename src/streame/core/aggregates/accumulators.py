@@ -5,9 +5,11 @@ business of `state/aggregates/`; its values come back as columns under `name`. A
 there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
+
+from streame.core.user_aggregates import Aggregate
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,4 +117,28 @@ class Distinct:
         return f"distinct of {self.column} where {self.mask}"
 
 
-Accumulator = Nulls | Total | Deviation | Extreme | Edge | Distinct
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The result of a user's own aggregate.
+
+    Args:
+        output: the output that it is.
+        columns: the columns that it reads.
+        labels: the names that they have for the user.
+        dtype: the dtype of the result.
+        aggregate: what keeps a state for each group.
+    """
+
+    output: str
+    columns: tuple[str, ...]
+    labels: tuple[str, ...]
+    dtype: pl.DataType
+    aggregate: Aggregate = field(compare=False)
+
+    @property
+    def name(self) -> str:
+        """The column of its values."""
+        return f"own {self.output}"
+
+
+Accumulator = Nulls | Total | Deviation | Extreme | Edge | Distinct | Own

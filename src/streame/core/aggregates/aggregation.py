@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
-from streame.core.aggregates.accumulators import Accumulator, Edge
+from streame.core.aggregates.accumulators import Accumulator, Edge, Own
 from streame.core.frames import frame_of
 from streame.core.hidden import POSITION
 from streame.errors import DataError
@@ -67,7 +67,7 @@ class Aggregation:
     @property
     def has_partials(self) -> bool:
         """Whether the values of a group can be sent and merged in the place of its rows."""
-        return not self.rowful
+        return not self.rowful and not any(isinstance(each, Own) for each in self.accumulators)
 
     def prepare(self, frame: pl.DataFrame, time: pl.Series | None = None) -> pl.DataFrame:
         """What must be known of each row; to be computed once for each batch.

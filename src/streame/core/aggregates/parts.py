@@ -14,10 +14,12 @@ from streame.core.aggregates.accumulators import (
     Edge,
     Extreme,
     Nulls,
+    Own,
     Total,
 )
 from streame.core.aggregates.reading import Aggregate
 from streame.core.expressions import as_renamed_column
+from streame.core.user_aggregates import UserAggregate
 
 ROWS = "rows"
 """The column of values that says how many rows a group has."""
@@ -123,6 +125,13 @@ def value_of(aggregate: Aggregate, dtype: pl.DataType, parts: Parts) -> pl.Expr:
             return parts.keep(Distinct(parts.column(x), _orderless(dtype), _mask(mask, parts)))
         case _:
             raise KeepsRowsError(aggregate.kind)
+
+
+def own_value_of(named: UserAggregate, parts: Parts) -> pl.Expr:
+    """The value of a user's own aggregate."""
+    columns = tuple(parts.column(each.expr) for each in named.inputs)
+    labels = tuple(each.name for each in named.inputs)
+    return parts.keep(Own(named.name, columns, labels, named.dtype, named.aggregate))
 
 
 def _masked(x: pl.Expr, mask: pl.Expr | None) -> pl.Expr:

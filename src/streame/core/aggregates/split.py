@@ -7,11 +7,12 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from streame.core.aggregates.aggregation import GROUP, Aggregation, orders_rows
-from streame.core.aggregates.parts import KeepsRowsError, Parts, cache_key, value_of
+from streame.core.aggregates.parts import KeepsRowsError, Parts, cache_key, own_value_of, value_of
 from streame.core.aggregates.reading import read_aggregate
 from streame.core.expression_tree import Node, from_tree, inputs, kind, rewrite, to_tree, walk, with_inputs
 from streame.core.expressions import NamedExpr, dtype_of, refused_by_polars, to_text
 from streame.core.row_wise import require_row_wise
+from streame.core.user_aggregates import UserAggregate
 from streame.errors import PlanError
 
 _ORDERLESS = {"Median", "Sum", "Mean", "Min", "Max", "Var", "Std", "Count", "NUnique"}
@@ -38,6 +39,9 @@ def split_aggregates(exprs: Sequence[NamedExpr], schema: pl.Schema, *, where: st
     rowful: dict[str, NamedExpr] = {}
     parts = Parts(schema)
     for each in exprs:
+        if isinstance(each, UserAggregate):
+            outputs[each.name], finals[each.name] = each.dtype, own_value_of(each, parts).alias(each.name)
+            continue
         outputs[each.name] = _resolve(each, schema, where)
         trial = parts.copy()
         try:

@@ -55,7 +55,7 @@ class MapWithStateOperator(Operator):
         self._policy = policy
         self._ttl = ttl
         self._in_order = in_order and time is not None
-        self._admission: Admission | None = None
+        self._admission = None if time is None else Admission(time, policy, work.columns.names())
         keys = dict(zip(work.key_columns, work.key_schema.dtypes(), strict=True))
         self._kept = pl.Schema({**keys, **work.columns, POSITION: POSITION_DTYPE})
         self._waiting = Timeline(self._kept)
@@ -67,10 +67,6 @@ class MapWithStateOperator(Operator):
     def open(self, context: OperatorContext) -> None:
         """Remember the clock, for timers and dead letters."""
         self._context = context
-        if self._time is not None:
-            self._admission = Admission(
-                self._time, self._policy, operator=context.name, late_columns=self._work.columns.names()
-            )
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Keep the rows until the watermark has passed them, or hand them over at once."""
@@ -112,10 +108,10 @@ class MapWithStateOperator(Operator):
         """The rows that are handed over, now or later, with their positions; and their times."""
         frame = with_position_column(batch)
         if self._admission is not None and self._in_order:
-            frame = self._admission.run(Batch(frame), self._watermark, self._context.clock, out).frame
+            frame = self._admission.run(Batch(frame), self._watermark, self._context, out).frame
         elif self._admission is not None:  # no row is late, then
             known = Batch(frame.drop(BEHIND, strict=False))
-            frame = self._admission.run(known, WATERMARK_MIN, self._context.clock, out).frame
+            frame = self._admission.run(known, WATERMARK_MIN, self._context, out).frame
         if POSITION not in frame.columns:
             frame = frame.with_columns(pl.lit(None, POSITION_DTYPE).alias(POSITION))
         frame = frame.select(self._kept.names())

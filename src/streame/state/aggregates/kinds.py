@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-from streame.core.aggregates import Accumulator, Deviation, Distinct, Edge, Extreme, Nulls, Total
+from streame.core.aggregates import Accumulator, Deviation, Distinct, Edge, Extreme, Nulls, Own, Total
 from streame.state.aggregates.accumulator import GroupValues
 from streame.state.aggregates.distinct import DistinctCounts
 from streame.state.aggregates.distinct_taken_back import DistinctCountsTakenBack
@@ -14,6 +14,7 @@ from streame.state.aggregates.extremes_taken_back import ExtremesTakenBack
 from streame.state.aggregates.floats import Deviations, FloatTotals
 from streame.state.aggregates.precise import PreciseDeviations, PreciseTotals
 from streame.state.aggregates.totals import IntegerTotals, NullCounts
+from streame.state.aggregates.user import UserStates
 
 
 def group_values(accumulators: Sequence[Accumulator], *, retractable: bool) -> list[GroupValues]:
@@ -29,7 +30,7 @@ def group_values(accumulators: Sequence[Accumulator], *, retractable: bool) -> l
     return [*kept, *(_edges_taken_back(edges) if retractable else _edges(edges))]
 
 
-def _growing(spec: Nulls | Total | Deviation | Extreme | Distinct) -> GroupValues:
+def _growing(spec: Nulls | Total | Deviation | Extreme | Distinct | Own) -> GroupValues:
     """Values that rows are only ever added to."""
     match spec:
         case Nulls():
@@ -42,9 +43,11 @@ def _growing(spec: Nulls | Total | Deviation | Extreme | Distinct) -> GroupValue
             return extremes_of(spec)
         case Distinct():
             return DistinctCounts(spec)
+        case Own():
+            return UserStates(spec)
 
 
-def _taken_back(spec: Nulls | Total | Deviation | Extreme | Distinct) -> GroupValues:
+def _taken_back(spec: Nulls | Total | Deviation | Extreme | Distinct | Own) -> GroupValues:
     """Values of rows that may be taken back."""
     match spec:
         case Nulls():
@@ -57,6 +60,8 @@ def _taken_back(spec: Nulls | Total | Deviation | Extreme | Distinct) -> GroupVa
             return ExtremesTakenBack(spec)
         case Distinct():
             return DistinctCountsTakenBack(spec)
+        case Own():
+            return UserStates(spec)
 
 
 def _edges(specs: Sequence[Edge]) -> list[GroupValues]:
