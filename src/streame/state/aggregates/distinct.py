@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from streame.core.aggregates import GROUP, Distinct
 from streame.state.aggregates.accumulator import GroupValues
 from streame.state.aggregates.batch import Batch, Groups, Weights, grown
 from streame.state.aggregates.cells import gathered
+from streame.state.aggregates.kept import places
 from streame.state.index import KeyIndex
+from streame.state.rows import with_room
 
 
 class DistinctCounts(GroupValues):
@@ -18,6 +21,7 @@ class DistinctCounts(GroupValues):
     def __init__(self, spec: Distinct) -> None:
         self._spec = spec
         self._pairs = KeyIndex(pl.Schema({GROUP: pl.Int32(), "value": spec.dtype}))
+        self._group_of: npt.NDArray[np.int32] = np.zeros(0, np.int32)
         self._counts: Weights = np.zeros(0, np.int64)
 
     def resize(self, size: int) -> None:
@@ -35,17 +39,14 @@ class DistinctCounts(GroupValues):
 
     def parts(self, groups: Groups) -> Sequence[pl.Series]:
         """See `GroupValues`."""
+        lists = self.pairs(groups).group_by(GROUP).agg("value")
+        return [gathered(lists["value"], places(lists[GROUP], len(self._counts))[groups])]
+
+    def pairs(self, groups: Groups) -> pl.DataFrame:
+        """Every value of these groups."""
         asked = np.zeros(len(self._counts), np.bool_)
         asked[groups] = True
-        pairs = self.pairs()
-        lists = pairs.filter(pl.Series(asked[pairs[GROUP].to_numpy()])).group_by(GROUP).agg("value")
-        place = np.full(len(self._counts), -1, np.int64)
-        place[lists[GROUP].to_numpy()] = np.arange(lists.height)
-        return [gathered(lists["value"], place[groups])]
-
-    def pairs(self) -> pl.DataFrame:
-        """Every value of every group."""
-        return self._pairs.keys(np.arange(len(self._pairs)))
+        return self._pairs.keys(np.flatnonzero(asked[self._group_of[: len(self._pairs)]]))
 
     def merge(self, groups: Groups, parts: Sequence[pl.Series]) -> None:
         """See `GroupValues`."""
@@ -55,13 +56,11 @@ class DistinctCounts(GroupValues):
 
     def absorb(self, other: "DistinctCounts", chosen: Groups, groups: Groups) -> None:
         """See `GroupValues`."""
-        pairs = other.pairs()
+        pairs = other.pairs(chosen)
         numbers = pairs[GROUP].to_numpy()
-        targets = np.full(int(max(chosen.max(), numbers.max(initial=0))) + 1, -1, np.intp)
+        targets = np.zeros(int(numbers.max(initial=0)) + 1 + int(chosen.max()), np.intp)
         targets[chosen] = groups
-        target = targets[numbers]
-        kept = np.flatnonzero(target >= 0)
-        self._add(target[kept], gathered(pairs["value"], kept))
+        self._add(targets[numbers], pairs["value"])
 
     def _add(self, groups: Groups, values: pl.Series) -> None:
         known = len(self._pairs)
@@ -72,11 +71,13 @@ class DistinctCounts(GroupValues):
             new = np.flatnonzero(slots >= known)
             first[slots[new] - known] = new
             np.add.at(self._counts, groups[first], 1)
+            self._group_of = with_room(self._group_of, len(self._pairs), 0)
+            self._group_of[known : len(self._pairs)] = groups[first]
 
     @property
     def nbytes(self) -> int:
         """See `GroupValues`."""
-        return self._pairs.memory_bytes + self._counts.nbytes
+        return self._pairs.memory_bytes + self._group_of.nbytes + self._counts.nbytes
 
     @property
     def rows(self) -> int:

@@ -14,6 +14,7 @@ from streame.state.rows import as_index, owned
 
 _SMALL_ROWS = 8192
 _RATIO = 8
+_WEIGHTED_RATIO = 2
 _FEW = 4
 _PENDING_ROWS_MAX = 65_536
 
@@ -30,8 +31,8 @@ class KeptRows:
     """The rows of many groups, in order of arrival.
 
     Batches are kept as they came, by reference: at the end they become one frame, once. Only when few groups are
-    asked for, as for early results, they are sorted by group into levels, each at least eight times as long as the
-    next, so that a row is sorted a few times however many come.
+    asked for, as for early results, they are sorted by group into levels, each several times as long as the next,
+    so that a row is sorted a few times however many come.
 
     Args:
         schema: the columns of the rows.
@@ -41,6 +42,8 @@ class KeptRows:
 
     def __init__(self, schema: pl.Schema, *, weighted: bool) -> None:
         self._weighted = weighted
+        # Putting equal rows together costs more than finding a group in one more level.
+        self._ratio = _WEIGHTED_RATIO if weighted else _RATIO
         self._identity = [GROUP, *schema]
         full = {GROUP: pl.Int32(), **schema, **({WEIGHT: pl.Int64()} if weighted else {})}
         self._none = pl.DataFrame(schema=full)
@@ -68,7 +71,9 @@ class KeptRows:
 
     def absorb(self, other: "KeptRows", target: npt.NDArray[np.int32]) -> None:
         """Take the rows of another one, which is not used any more; `target` says by group which group they go to."""
-        for frame in other.frames():
+        chosen = np.flatnonzero(target >= 0)
+        are_few = _FEW * len(chosen) < len(target)
+        for frame in other.found(chosen) if are_few else other.frames():
             groups = target[frame[GROUP].to_numpy()]
             if (groups < 0).any():
                 kept = np.flatnonzero(groups >= 0)
@@ -96,9 +101,13 @@ class KeptRows:
 
     def of(self, groups: Groups) -> pl.DataFrame:
         """The rows of these groups, which are all different, without looking at the others."""
-        self._sort_pending()
-        found = [_rows_of(level, groups) for level in self._levels]
+        found = self.found(groups)
         return self._folded(pl.concat(found, rechunk=True)) if found else self._none
+
+    def found(self, groups: Groups) -> list[pl.DataFrame]:
+        """The rows of these groups as they were kept."""
+        self._sort_pending()
+        return [_rows_of(level, groups) for level in self._levels]
 
     def _append(self, frame: pl.DataFrame) -> None:
         self._pending.append(frame)
@@ -119,7 +128,7 @@ class KeptRows:
         self._pending, self._pending_rows = [], 0
         while len(self._levels) > 1:
             older, newer = (level.rows.height for level in self._levels[-2:])
-            if older > _RATIO * newer:
+            if older > self._ratio * newer:
                 break
             self._levels[-2:] = [self._level([level.rows for level in self._levels[-2:]])]
 
