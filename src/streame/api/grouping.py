@@ -124,7 +124,9 @@ class GroupBy(GroupAggregates[Frame], StatefulFunctions[Frame]):
             input=frame.node,
             keys=keys,
             aggs=(*parsed, *having),
-            aggregation=split_aggregates([*parsed, *having], schema, where=verb),
+            aggregation=split_aggregates(
+                [*parsed, *having], schema, where=verb, taken_back=frame.node.is_changes
+            ),
             emission=self._emission,
         )
         return _having(frame._with(node), having) if having else frame._with(node)

@@ -112,7 +112,7 @@ class WindowGroups(GroupAggregates[Frame]):
             computed_keys=tuple(column for column, _ in keys if column not in schema),
             rule=self._rule,
             aggs=parsed,
-            aggregation=split_aggregates(computed, schema, where=verb),
+            aggregation=split_aggregates(computed, schema, where=verb, taken_back=frame.node.is_changes),
             include_boundaries=self._include_boundaries,
             emission=self._emission,
             lateness=self._lateness,

@@ -165,7 +165,8 @@ class UserAggregate(NamedExpr):
     @property
     def text(self) -> str:
         """What it is, for `explain()`."""
-        return f"{type(self.aggregate).__name__}({', '.join(each.text for each in self.inputs)})"
+        inputs = ", ".join(each.text for each in self.inputs)
+        return f"{type(self.aggregate).__name__}({inputs}), Python once per group and batch"
 
 
 def user_aggregate(aggregate: Aggregate, name: str | None, schema: pl.Schema, where: str) -> UserAggregate:
@@ -199,6 +200,20 @@ def user_aggregate(aggregate: Aggregate, name: str | None, schema: pl.Schema, wh
         returns_scalar=True,
     )
     return UserAggregate(output, expr.alias(output), dtype, aggregate, read)
+
+
+def require_retract(named: UserAggregate, where: str) -> None:
+    """Refuse an aggregate that rows cannot be taken back from.
+
+    Raises:
+        PlanError: when it has no method for that.
+    """
+    if not callable(getattr(named.aggregate, "retract", None)):
+        kind = type(named.aggregate).__name__
+        raise PlanError(
+            f"{where}: {named.name!r} is a {kind}: the rows of a changes stream may be taken back; give it a "
+            "method retract(state, *columns) that does so, or use it in front of the verb that makes the changes"
+        )
 
 
 def _checked_dtype(aggregate: Aggregate, read: Sequence[NamedExpr], label: str) -> pl.DataType:

@@ -6,7 +6,7 @@ import polars as pl
 
 from streame.core.aggregates import Aggregation
 from streame.core.emission import Emission, emission_text, says_changes
-from streame.core.expressions import NamedExpr, to_text
+from streame.core.expressions import NamedExpr
 from streame.core.time import EventTime
 from streame.core.windows import WINDOW_ENDS, WindowRule
 from streame.plan.nodes import Node, Stateful
@@ -69,7 +69,7 @@ class WindowAggregate(Stateful):
     @property
     def details(self) -> list[str]:
         """The windows, the results, and when they are said."""
-        results = [f"{each.name} = {to_text(each.expr.meta.undo_aliases())}" for each in self.aggs]
+        results = [f"{each.name} = {each.text}" for each in self.aggs]
         late = (
             [f"late rows change a window for {self.rule.ticks_text(self.lateness)} more"]
             if self.lateness

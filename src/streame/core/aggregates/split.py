@@ -12,14 +12,16 @@ from streame.core.aggregates.reading import read_aggregate
 from streame.core.expression_tree import Node, from_tree, inputs, kind, rewrite, to_tree, walk, with_inputs
 from streame.core.expressions import NamedExpr, dtype_of, refused_by_polars, to_text
 from streame.core.row_wise import require_row_wise
-from streame.core.user_aggregates import UserAggregate
+from streame.core.user_aggregates import UserAggregate, require_retract
 from streame.errors import PlanError
 
 _ORDERLESS = {"Median", "Sum", "Mean", "Min", "Max", "Var", "Std", "Count", "NUnique"}
 """Aggregates of all rows of a group that come out the same in any order."""
 
 
-def split_aggregates(exprs: Sequence[NamedExpr], schema: pl.Schema, *, where: str) -> Aggregation:
+def split_aggregates(
+    exprs: Sequence[NamedExpr], schema: pl.Schema, *, where: str, taken_back: bool = False
+) -> Aggregation:
     """Check the expressions of `agg`, and find what must be known of the rows of a group to compute them.
 
     An expression is kept as a few values for each group when all its aggregates are known and what they aggregate
@@ -30,6 +32,7 @@ def split_aggregates(exprs: Sequence[NamedExpr], schema: pl.Schema, *, where: st
         exprs: one expression for each output column.
         schema: the columns that they may read.
         where: the verb, named in errors.
+        taken_back: whether rows may be taken back.
 
     Raises:
         PlanError: when a column does not exist, an expression does not fit its dtypes, or draws random values.
@@ -41,6 +44,8 @@ def split_aggregates(exprs: Sequence[NamedExpr], schema: pl.Schema, *, where: st
     for each in exprs:
         if isinstance(each, UserAggregate):
             outputs[each.name], finals[each.name] = each.dtype, own_value_of(each, parts).alias(each.name)
+            if taken_back:
+                require_retract(each, where)
             continue
         outputs[each.name] = _resolve(each, schema, where)
         trial = parts.copy()
