@@ -299,6 +299,17 @@ def test_ties_are_in_the_order_of_positions_whatever_comes_first(data: st.DataOb
     assert_frame_equal(states[0].results(expected["g"].to_numpy()), expected.drop("g"))
 
 
+@pytest.mark.parametrize("time", [-(2**63), 2**63 - 1])
+def test_the_first_and_the_last_time_of_all_are_times(time: int) -> None:
+    v = pl.col("v")
+    wanted = split(v.first().alias("first"), v.last().alias("last"), schema=TIMED)
+    state, other = AggregateState(wanted), AggregateState(wanted)
+    frame = pl.DataFrame({"t": [time, time], "v": [1, 2]}, schema=TIMED)
+    state.add(np.zeros(2, np.int64), wanted.prepare(frame, frame["t"]))
+    other.add_partials(np.array([0]), state.partials(np.array([0])))
+    assert other.results(np.array([0])).rows() == [(1, 2)]
+
+
 def test_without_positions_ties_are_in_order_of_arrival() -> None:
     v = pl.col("v")
     wanted = split(v.first().alias("first"), v.last().alias("last"), v.implode().alias("all"), schema=TIMED)

@@ -21,8 +21,6 @@ _TIMES = np.iinfo(np.int64)
 class Edges(GroupValues):
     """The values of the first or the last row of each group, of all columns for which that is the same row.
 
-    A group without rows has a time that loses against every other; rows never have it.
-
     Args:
         specs: the columns; `last` and `mask` are the same for all.
     """
@@ -32,6 +30,7 @@ class Edges(GroupValues):
         self._last = specs[0].last
         self._no_time = _TIMES.min if self._last else _TIMES.max
         self._cells = [cells_of(spec.dtype) for spec in specs]
+        self._seen: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
         self._times: _Integers = np.zeros(0, np.int64)
         self._winner: _Integers = np.zeros(0, np.int64)
         self._splits = Splits()
@@ -39,6 +38,7 @@ class Edges(GroupValues):
 
     def resize(self, size: int) -> None:
         """See `GroupValues`."""
+        self._seen = grown(self._seen, size, fill=False)
         self._times = grown(self._times, size, self._no_time)
         self._winner = np.zeros(size, np.int64)
         if self._places is not None:
@@ -62,14 +62,16 @@ class Edges(GroupValues):
     def parts(self, groups: Groups) -> Sequence[pl.Series]:
         """See `GroupValues`."""
         places = Places.nowhere(len(groups)) if self._places is None else self._places.at(groups)
-        return [pl.Series(self._times[groups]), self._splits.positions(places), *self.values(groups)]
+        seen, times = (pl.Series(each[groups]) for each in (self._seen, self._times))
+        return [seen, times, self._splits.positions(places), *self.values(groups)]
 
     def merge(self, groups: Groups, parts: Sequence[pl.Series]) -> None:
         """See `GroupValues`."""
-        seen = parts[0].to_numpy() != self._no_time
-        times, positions, *columns = (part.filter(pl.Series(seen)) for part in parts)
+        times, positions, *columns = (part.filter(parts[0]) for part in parts[1:])
         has_positions = positions.null_count() < len(positions)
-        self._take(groups[seen], times.to_numpy(), positions if has_positions else None, columns)
+        self._take(
+            groups[parts[0].to_numpy()], times.to_numpy(), positions if has_positions else None, columns
+        )
 
     def _take(
         self, groups: Groups, times: _Integers, positions: pl.Series | None, columns: Sequence[pl.Series]
@@ -91,6 +93,7 @@ class Edges(GroupValues):
         wins = self._wins(numbers, times[rows], before[rows], places)
         if not wins.all():
             rows, numbers, places = rows[wins], numbers[wins], None if places is None else places.at(wins)
+        self._seen[numbers] = True
         if self._places is not None and places is not None:
             self._places.put(numbers, places)
         for cells, column in zip(self._cells, columns, strict=True):
@@ -111,15 +114,23 @@ class Edges(GroupValues):
         tied = np.flatnonzero(times == before)
         if not len(tied):
             return wins
+        # The time of a group without rows loses against every other but its like.
+        unseen = ~self._seen[groups[tied]]
         if self._places is None or places is None:
-            wins[tied] = self._last
+            wins[tied] = unseen | self._last
         else:
             earlier = self._splits.come_before(places.at(tied), self._places.at(groups[tied]))
-            wins[tied] = ~earlier if self._last else earlier
+            wins[tied] = unseen | (~earlier if self._last else earlier)
         return wins
 
     @property
     def nbytes(self) -> int:
         """See `GroupValues`."""
         places = 0 if self._places is None else self._places.nbytes
-        return self._times.nbytes + self._winner.nbytes + places + sum(cells.nbytes for cells in self._cells)
+        return (
+            self._seen.nbytes
+            + self._times.nbytes
+            + self._winner.nbytes
+            + places
+            + sum(cells.nbytes for cells in self._cells)
+        )
