@@ -124,9 +124,11 @@ class Aggregation:
     def failed(self, name: str, reason: str) -> DataError:
         """The error for a result that cannot be computed, or does not fit its dtype."""
         short = reason.strip().split("\n\n")[0]
+        hint = (
+            "; a wider dtype may help, as in pl.col(...).sum().cast(pl.Int128)" if name in self.finals else ""
+        )
         return DataError(
-            f"{self.where}: the value of {name!r} cannot be computed as {self.outputs[name]}: {short}; "
-            "a wider dtype may help, as in pl.col(...).cast(pl.Int128).sum() or pl.len().cast(pl.UInt64)"
+            f"{self.where}: the value of {name!r} cannot be computed as {self.outputs[name]}: {short}{hint}"
         )
 
     def too_large(self, accumulator: Accumulator) -> DataError:

@@ -92,12 +92,10 @@ class KeptRows:
     def all(self) -> pl.DataFrame:
         """All rows in one frame."""
         frames = self.frames()
-        if len(frames) > 1:
-            whole = pl.concat(frames, rechunk=True)
-            self._levels, self._pending = [], [whole]
-            self._pending_rows = whole.height
-            frames = [whole]
-        return self._folded(frames[0]) if frames else self._none
+        whole = pl.concat(frames, rechunk=True) if frames else self._none
+        if not self._levels:
+            self._pending = [whole]
+        return self._folded(whole)
 
     def of(self, groups: Groups) -> pl.DataFrame:
         """The rows of these groups, which are all different, without looking at the others."""

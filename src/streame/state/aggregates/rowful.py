@@ -52,7 +52,7 @@ class RowfulResults:
         if self._ordered:
             rows = in_order(rows, self._names if self._weighted else ())
         try:
-            made = rows.group_by(GROUP, maintain_order=True).agg(self._exprs)
+            made = rows.group_by(GROUP).agg(self._exprs)
         except (PolarsError, PanicException):
             self._blame(rows)
             raise
