@@ -38,7 +38,23 @@ SCHEMA = pl.Schema(
 )
 """One column of every kind."""
 
-NUMBERS = ("i", "i8", "i16", "i32", "u8", "u16", "u32", "u64", "i128", "f", "f32", "f16", "b", "price", "wide")
+NUMBERS = (
+    "i",
+    "i8",
+    "i16",
+    "i32",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "i128",
+    "f",
+    "f32",
+    "f16",
+    "b",
+    "price",
+    "wide",
+)
 ORDERED = (*NUMBERS, "s", "bin", "date", "at", "zoned", "took", "clock", "cat", "enum")
 ALL = (*ORDERED, "list", "struct")
 
