@@ -13,6 +13,7 @@ from streame.api.nulls import NullVerbs
 from streame.api.refused import refuse
 from streame.api.reshape import ReshapeVerbs
 from streame.api.row_wise import RowWiseVerbs
+from streame.api.sessions import SessionVerbs
 from streame.api.sinks import SinkVerbs
 from streame.api.table import TableVerbs
 from streame.api.windows import WindowVerbs
@@ -42,6 +43,7 @@ class StreamDataFrame(
     EventTimeVerbs,
     GroupByVerbs,
     WindowVerbs,
+    SessionVerbs,
     TableVerbs,
     JoinVerbs,
     SinkVerbs,
