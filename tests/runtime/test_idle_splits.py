@@ -88,6 +88,26 @@ def test_a_source_without_splits_says_so() -> None:
     assert bench.round() == ["a open", "a 1 rows"]
 
 
+def test_a_source_that_grows_is_idle_while_it_has_no_split() -> None:
+    bench = Bench({}, 30, grows=True)
+    assert bench.round() == [" ended"]
+    bench.pause(29)
+    assert bench.round() == []
+    bench.pause(1)
+    assert bench.round() == [" idle 30s"]
+    assert bench.round() == []
+    bench.source.items["a"] = deque([1])
+    bench.source.bounded = True
+    bench.pause(1)
+    assert bench.round() == ["a open", "a 1 rows"]
+    bench.pause(40)
+    assert bench.round() == ["a ended"]
+    bench.pause(29)
+    assert bench.round() == []
+    bench.pause(1)
+    assert bench.round() == [" idle 30s"]
+
+
 def test_a_split_that_is_asked_in_vain_becomes_idle_once() -> None:
     bench = Bench({"a": [1], "b": []}, 30)
     assert bench.round() == ["a open", "b open", "a 1 rows"]

@@ -65,7 +65,7 @@ class SplitStatus:
     """What a source says of one of its splits, for whoever makes watermarks of its rows.
 
     Args:
-        split: the source and the split; a source without any says once that the split `""` has ended.
+        split: the source and the split; `""` is a split without rows, for a source that has no other at the moment.
         state: `open` from when it is known, before its first row; `idle` when it was polled for long and gave
             nothing; `ended` after its last row. A row of an idle split makes it `open` again.
         after_us: how long an idle split has given nothing: one of the timeouts that the source was told.

@@ -170,6 +170,7 @@ class SplitWatermarks:
 
     A split's watermark is its largest time minus the delay. The stream's is the smallest of its splits', those
     left out that are idle or have ended; it never goes back, and it stands still while there is no split to ask.
+    A stream all of whose splits have ended is not idle: its own end may still set rows free that are waited for.
 
     Args:
         delay: how late a row may be.
@@ -185,8 +186,8 @@ class SplitWatermarks:
 
     @property
     def idle(self) -> bool:
-        """Whether nobody should wait for the stream: every split that is left is idle."""
-        return not self._unknown and len(self._idle) == len(self._latest)
+        """Whether nobody should wait for the stream: there are splits, and every one is idle."""
+        return not self._unknown and 0 < len(self._latest) == len(self._idle)
 
     def latest(self, split: Split) -> int | None:
         """The largest time of a split so far."""

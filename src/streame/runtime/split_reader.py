@@ -90,8 +90,14 @@ class SplitReader:
                 self._timeouts_told.pop(split, None)
                 yield (split, chunk), began_us
                 continue
-            for timeout_us in self._timeouts_over(split):
-                yield SplitStatus((self._name, split), "idle", timeout_us), now_us()
+            for status in self._became_idle(split):
+                yield status, now_us()
+        if self._open:
+            self._quiet_since_us.pop("", None)
+            self._timeouts_told.pop("", None)
+        elif self._grows:
+            for status in self._became_idle(""):
+                yield status, now_us()
 
     def close(self) -> list[BaseException]:
         """Release what the open splits hold; return what went wrong."""
@@ -106,14 +112,14 @@ class SplitReader:
                 errors.append(error)
         return errors
 
-    def _timeouts_over(self, split: str) -> list[int]:
-        """The timeouts that are over now that a split has given nothing again."""
+    def _became_idle(self, split: str) -> list[SplitStatus]:
+        """What is to be said now that a split has given nothing again: the timeouts that are over."""
         now_us = self._clock.now_us() - self._busy_us
         quiet_us = now_us - self._quiet_since_us.setdefault(split, now_us)
         told = self._timeouts_told.get(split, 0)
         over = self._idle_timeouts_us[told : bisect_right(self._idle_timeouts_us, quiet_us)]
         self._timeouts_told[split] = told + len(over)
-        return over
+        return [SplitStatus((self._name, split), "idle", timeout_us) for timeout_us in over]
 
     def _discover(self) -> list[SplitStatus]:
         """Look for splits; return what is to be said of the new ones."""
