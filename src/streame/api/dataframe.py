@@ -16,6 +16,7 @@ from streame.api.row_wise import RowWiseVerbs
 from streame.api.sessions import SessionVerbs
 from streame.api.sinks import SinkVerbs
 from streame.api.table import TableVerbs
+from streame.api.top_k import TopKVerbs
 from streame.api.windows import WindowVerbs
 from streame.core.schemas import as_schema
 from streame.errors import PlanError
@@ -46,6 +47,7 @@ class StreamDataFrame(
     SessionVerbs,
     TableVerbs,
     JoinVerbs,
+    TopKVerbs,
     SinkVerbs,
 ):
     """A plan over rows that never stop arriving, with the methods of `polars.LazyFrame`.

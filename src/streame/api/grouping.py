@@ -13,6 +13,7 @@ from streame.api.group_aggregates import Frame, GroupAggregates
 from streame.api.handle import Handle
 from streame.api.map_with_state import StatefulFunctions
 from streame.api.refused import RefusedVerbError
+from streame.api.top_k import TopKGroups
 from streame.core.aggregate_arguments import parse_aggregates
 from streame.core.aggregates import split_aggregates
 from streame.core.emission import Emission, parse_emission
@@ -23,7 +24,7 @@ from streame.plan.grouping import GroupBy as GroupByNode
 from streame.plan.nodes import Project
 
 
-class GroupBy(GroupAggregates[Frame], StatefulFunctions[Frame]):
+class GroupBy(GroupAggregates[Frame], StatefulFunctions[Frame], TopKGroups[Frame]):
     """The rows of a stream by their keys; made by `StreamDataFrame.group_by`.
 
     Each of its methods gives a stream with the key columns and the results: one row for each key that rows have come

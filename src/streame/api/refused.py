@@ -13,7 +13,6 @@ _GROUPING = "grouping is not part of this version"
 _LOCAL = "it is about how Polars runs one query in memory"
 
 REFUSED: dict[str, str] = {
-    "bottom_k": _GROUPING,
     "cache": f"{_LOCAL}; a stream that feeds several sinks is read once in any case",
     "clear": "it makes an empty frame; use filter(pl.lit(False))",
     "clone": "a StreamDataFrame never changes, so there is no need to copy it",
@@ -62,7 +61,6 @@ REFUSED: dict[str, str] = {
     "std": _WHOLE,
     "sum": _WHOLE,
     "tail": _ORDER,
-    "top_k": _GROUPING,
     "unique": "which rows are new depends on all rows before, and such state is not part of this version",
     "update": "use join on a table and pl.coalesce",
     "var": _WHOLE,

@@ -1,0 +1,114 @@
+"""The best rows of each group, of rows that arrive and are taken back."""
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from streame.core.ranking import Ranking
+from streame.state.index import KeyIndex, Slots
+from streame.state.rows import RowNumbers, as_index, with_room
+
+_SLACK_ROWS = 65_536
+
+
+class RankedRows:
+    """Keeps all rows, each once with the number of times it is there, and tells the best k of each group.
+
+    Args:
+        schema: the columns of the rows.
+        ranking: which row is better.
+        k: how many rows of a group are told.
+    """
+
+    def __init__(self, schema: pl.Schema, ranking: Ranking, k: int) -> None:
+        self._schema = schema
+        self._ranking = ranking
+        self._k = k
+        self._index = KeyIndex(schema)
+        self._group: Slots = np.empty(0, np.int32)
+        self._count: RowNumbers = np.empty(0, np.int64)
+        self._told: RowNumbers = np.empty(0, np.int64)
+        self._since: RowNumbers = np.empty(0, np.int64)
+        self._arrived = 0
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._count))
+
+    @property
+    def memory_bytes(self) -> int:
+        """The size of the rows and of what is known of each."""
+        arrays = (self._group, self._count, self._told, self._since)
+        return self._index.memory_bytes + sum(array.nbytes for array in arrays)
+
+    def update(
+        self, slots: Slots, frame: pl.DataFrame, weights: RowNumbers, groups: int
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Take rows, or take them back.
+
+        Args:
+            slots: the group of each row.
+            frame: the rows.
+            weights: +1 for a row that arrives, -1 for one that is taken back.
+            groups: how many groups there are by now.
+
+        Returns:
+            The rows that are no longer among the best of their group, and those that have become so; a row that is
+            there several times stands there as often.
+        """
+        touched = np.zeros(groups, np.bool_)
+        touched[slots] = True
+        self._count_in(slots, frame, weights)
+        mine = touched[self._group[: len(self._index)]]
+        present = np.flatnonzero(mine & (self._count[: len(mine)] > 0))
+        rows = self._index.keys(present)
+        # Rows in the order in which they came, so that the first of a tie stays the first.
+        arrival = np.argsort(self._since[present], kind="stable")
+        present, rows = present[arrival], rows[as_index(arrival)]
+        order = self._ranking.order(rows, pl.Series(self._group[present])).to_numpy()
+        best = present[order]
+        now = np.zeros(len(self._index), np.int64)
+        now[best] = np.clip(self._k - self._before(best), 0, self._count[best])
+        change = np.where(mine, now - self._told[: len(now)], 0)
+        self._told[: len(now)] += change
+        gone, entered = self._repeated(change, -1), self._repeated(change, 1)
+        self._forget()
+        return gone, entered
+
+    def _count_in(self, slots: Slots, frame: pl.DataFrame, weights: RowNumbers) -> None:
+        numbers = self._index.slots(frame)
+        size = len(self._index)
+        self._group = with_room(self._group, size, 0)
+        self._count = with_room(self._count, size, 0)
+        self._told = with_room(self._told, size, 0)
+        self._since = with_room(self._since, size, 0)
+        self._group[numbers] = slots
+        fresh = self._count[numbers] <= 0
+        arrivals = self._arrived + np.arange(len(numbers))
+        # The first arrival counts: written last, from the end of the batch to its beginning.
+        self._since[numbers[fresh][::-1]] = arrivals[fresh][::-1]
+        self._arrived += len(numbers)
+        np.add.at(self._count, numbers, weights)
+
+    def _before(self, best: RowNumbers) -> RowNumbers:
+        """For rows whose groups stand together, best first: how many rows of the group stand before each."""
+        counts = self._count[best]
+        total = np.cumsum(counts) - counts
+        groups = self._group[best]
+        begins = np.concatenate([[True], groups[1:] != groups[:-1]])[: len(best)]
+        return total - np.maximum.accumulate(np.where(begins, total, 0))
+
+    def _repeated(self, change: RowNumbers, sign: int) -> pl.DataFrame:
+        changed = np.flatnonzero(change * sign > 0)
+        return self._index.keys(np.repeat(changed, np.abs(change[changed])))
+
+    def _forget(self) -> None:
+        """Drop the rows that are no longer there, once they are most of them."""
+        size = len(self._index)
+        live: npt.NDArray[np.intp] = np.flatnonzero((self._count[:size] != 0) | (self._told[:size] != 0))
+        if size <= 2 * len(live) + _SLACK_ROWS:
+            return
+        index = KeyIndex(self._schema)
+        index.slots(self._index.keys(live))
+        self._index = index
+        self._group, self._count = self._group[live], self._count[live]
+        self._told, self._since = self._told[live], self._since[live]
