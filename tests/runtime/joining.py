@@ -33,7 +33,7 @@ def two_key_operator(how: How, wait_us: int | None, *, nulls_equal: bool = False
         right_outputs=(("n", "value"),),
         table_schema=SCHEMA,
         nulls_equal=nulls_equal,
-        wait_us=wait_us,
+        wait=wait_us,
     )
 
 

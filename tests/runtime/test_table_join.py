@@ -74,7 +74,7 @@ def test_a_bounded_table_joins_as_polars_does(kind: str, data: st.DataObject) ->
             right_outputs=right_outputs(stream, table, right_on),
             table_schema=table.schema,
             nulls_equal=nulls_equal,
-            wait_us=data.draw(st.sampled_from([0, SECOND_US, None])),
+            wait=data.draw(st.sampled_from([0, SECOND_US, None])),
             table_is_bounded=True,
         )
     )

@@ -1,5 +1,6 @@
 """Waiting rows against a list, and their memory."""
 
+import numpy as np
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,8 +36,9 @@ def test_like_a_list(steps: list[tuple[str, list[int | None] | int]], wait: int 
         match word, argument:
             case "add", list(keys):
                 deadline = None if wait is None else now + wait
+                deadlines = None if deadline is None else np.full(len(keys), deadline)
                 rows = pl.DataFrame({"n": range(count, count + len(keys)), "k": keys}, schema=ROW)
-                waiting.add(keys_of(keys), rows, deadline)
+                waiting.add(keys_of(keys), rows, deadlines)
                 model += [(count + place, key, deadline) for place, key in enumerate(keys)]
                 count += len(keys)
             case "take", list(keys):
@@ -47,48 +49,44 @@ def test_like_a_list(steps: list[tuple[str, list[int | None] | int]], wait: int 
                 model = [row for row in model if row[1] not in keys]
             case "expire", int(step):
                 now += step
-                over = [row for row in model if row[2] is not None and row[2] <= now]
+                over = [row for row in model if row[2] is not None and row[2] < now]
                 assert waiting.expire(now).rows() == [(n, key) for n, key, _ in over]
                 model = [row for row in model if row not in over]
             case _:
                 assert waiting.drain().rows() == [(n, key) for n, key, _ in model]
                 model = []
         assert len(waiting) == len(model)
-        deadlines = [row[2] for row in model if row[2] is not None]
-        if deadlines:
-            assert waiting.next_deadline_us is not None
-            assert waiting.next_deadline_us <= min(deadlines)
-        if not model:
-            assert waiting.next_deadline_us is None
+        assert waiting.least_deadline == min((row[2] for row in model if row[2] is not None), default=None)
 
 
 def test_memory_is_freed_while_one_old_row_waits_on() -> None:
     waiting = WaitingRows(KEY, ROW)
-    waiting.add(keys_of([-1]), pl.DataFrame({"n": [-1], "k": [-1]}), 1_000_000)
+    waiting.add(keys_of([-1]), pl.DataFrame({"n": [-1], "k": [-1]}), np.array([1_000_000]))
     sizes = []
     for start in range(0, 200_000, 2000):
         keys = pl.DataFrame({"k": range(start, start + 2000)})
-        waiting.add(keys, keys.select(n="k", k="k"), 1_000_000 + start)
+        waiting.add(keys, keys.select(n="k", k="k"), np.full(2000, 1_000_000 + start))
         taken, met = waiting.take(keys[::-1])
         assert taken["k"].to_list() == list(range(start, start + 2000))
         assert met.tolist() == list(range(2000))[::-1]
-        sizes.append(waiting.memory_bytes)
+        sizes.append(waiting.size.bytes)
     assert len(waiting) == 1
     assert max(sizes) < 500_000
-    assert waiting.next_deadline_us == 1_000_000
-    assert waiting.expire(1_000_000)["k"].to_list() == [-1]
+    assert waiting.least_deadline == 1_000_000
+    assert waiting.expire(1_000_000).height == 0
+    assert waiting.expire(1_000_001)["k"].to_list() == [-1]
 
 
 def test_deadlines_survive_compaction() -> None:
     waiting = WaitingRows(KEY, ROW)
     for deadline in (10, 20, 30):
         keys = pl.DataFrame({"k": range(deadline * 1000, deadline * 1000 + 1000)})
-        waiting.add(keys, keys.select(n="k", k="k"), deadline)
+        waiting.add(keys, keys.select(n="k", k="k"), np.full(1000, deadline))
     waiting.take(
         pl.DataFrame({"k": [*range(10_001, 11_000), *range(20_002, 21_000), *range(30_001, 31_000)]})
     )
-    assert len(waiting._rows) == 4
-    assert waiting.expire(9).height == 0
-    assert waiting.expire(10)["k"].to_list() == [10_000]
-    assert waiting.next_deadline_us == 20
-    assert waiting.expire(30)["k"].to_list() == [20_000, 20_001, 30_000]
+    assert len(waiting) == 4
+    assert waiting.expire(10).height == 0
+    assert waiting.expire(11)["k"].to_list() == [10_000]
+    assert waiting.least_deadline == 20
+    assert waiting.expire(31)["k"].to_list() == [20_000, 20_001, 30_000]

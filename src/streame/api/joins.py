@@ -41,7 +41,7 @@ class JoinVerbs(Handle):
         suffix: str = "_right",
         nulls_equal: bool = False,
         coalesce: bool | None = None,
-        wait: str | timedelta | None = "0s",
+        wait: str | timedelta | int | None = "0s",
         ttl: Ttl = Missing.MISSING,
         name: str | None = None,
     ) -> Self:

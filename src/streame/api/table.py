@@ -9,12 +9,13 @@ from polars.exceptions import PanicException, PolarsError
 
 from streame.api.handle import Handle
 from streame.api.join_keys import Keys, key_names, source_names
-from streame.core.durations import duration_us
+from streame.core.durations import difference, duration_us
 from streame.core.expressions import unknown_column
 from streame.core.foreign_errors import first_paragraph
 from streame.core.hashing import check_key_dtypes
+from streame.core.time import EventTime
 from streame.errors import PlanError
-from streame.plan.nodes import Node, TableJoin
+from streame.plan.nodes import Node, TableJoin, is_bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def table_join(
     suffix: str,
     nulls_equal: bool,
     coalesce: bool | None,
-    wait: str | timedelta | None,
+    wait: str | timedelta | int | None,
     name: str | None,
 ) -> TableJoin:
     """The node of a join with a table; its arguments are those of `join`.
@@ -104,6 +105,11 @@ def table_join(
         raise PlanError(
             f"join: how={how!r} is not possible with a table; use 'inner' or 'left', or join the two streams with "
             "join(other, ..., ttl=...)"
+        )
+    if stream.is_changes and not is_bounded(table.node):
+        raise PlanError(
+            "join: the stream is a changes stream, and a row that is taken back could meet another row of the table "
+            "than when it came; join the two streams instead: join(other, ..., ttl=None)"
         )
     both_sides, left_on, right_on = on
     left = _given(left_on if both_sides is None else both_sides, table.key, "left_on")
@@ -122,7 +128,7 @@ def table_join(
         right_outputs=right_outputs,
         output=output,
         nulls_equal=nulls_equal,
-        wait_us=None if wait is None else duration_us(wait, where="join: wait"),
+        wait=None if wait is None else _wait(wait, stream.event_time),
         name=name or f"join {source_names(table.node)} on {', '.join(left)}",
     )
 
@@ -154,6 +160,18 @@ def _join_schema(
     right = tuple((column, name) for column, name in named if name in output and name not in stream.schema)
     assert list(output) == [*stream.schema, *(name for _, name in right)], (output, right)
     return output, right
+
+
+def _wait(wait: str | timedelta | int, time: EventTime | None) -> int:
+    """How long rows wait: in the engine's units of event time, or in microseconds."""
+    if time is None:
+        if isinstance(wait, int):
+            raise PlanError(f"join: wait={wait!r} is a number, but the stream has no event time; write '10s'")
+        return duration_us(wait, where="join: wait")
+    units = difference(wait, time, where="join: wait")
+    if units < 0:
+        raise PlanError(f"join: wait={wait!r} is negative; give one of zero or more")
+    return units
 
 
 def _given(keys: Keys | None, default: tuple[str, ...], word: str) -> tuple[str, ...]:

@@ -86,7 +86,9 @@ def difference(value: str | timedelta | int, time: EventTime, *, where: str) -> 
     """
     if isinstance(value, str) and value.startswith("-"):
         return -difference(value[1:], time, where=where)
-    if isinstance(value, timedelta | int) and not isinstance(value, bool) and value < type(value)(0):
+    if isinstance(value, timedelta) and value < timedelta(0):
+        return -difference(-value, time, where=where)
+    if isinstance(value, int) and value < 0:
         return -difference(-value, time, where=where)
     return duration_ticks(value, time, where=where) if time.is_ticks else _nanoseconds(value, where)
 

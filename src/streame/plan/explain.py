@@ -201,13 +201,17 @@ def _(node: TableJoin) -> list[str]:
             )
         return lines
     lines.append("not repeatable: a row meets what the table holds when it comes")
-    match node.wait_us:
+    time = node.input.event_time
+    match node.wait:
         case None:
             lines.append("rows without a match wait without bound (wait=None)")
         case 0:
             pass
-        case wait_us:
-            lines.append(f"rows without a match wait up to {wait_us / 1e6:g} s of the wall clock")
+        case wait if time is None:
+            lines.append(f"rows without a match wait up to {wait / 1e6:g} s of the wall clock")
+        case wait:
+            far = f"{wait} ticks" if time.is_ticks else seconds(wait)
+            lines.append(f"rows without a match wait up to {far} of event time")
     return lines
 
 

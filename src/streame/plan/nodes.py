@@ -265,7 +265,8 @@ class TableJoin(Node):
         right_outputs: pairs of a table column and the name under which it comes out.
         output: what it puts out, as Polars says.
         nulls_equal: whether null matches null.
-        wait_us: how long a stream row waits for its table row; `None` for ever.
+        wait: how long a stream row waits for its table row; `None` for ever. In the engine's units of event time if
+            the stream has one, else in microseconds of the wall clock.
         name: the name under which its state is found.
     """
 
@@ -277,7 +278,7 @@ class TableJoin(Node):
     right_outputs: tuple[tuple[str, str], ...]
     output: pl.Schema
     nulls_equal: bool
-    wait_us: int | None
+    wait: int | None
     name: str
 
     @property
@@ -288,6 +289,10 @@ class TableJoin(Node):
     def _event_time(self) -> EventTime | None:
         """That of the stream."""
         return self.input.event_time
+
+    def _is_changes(self) -> bool:
+        """As the stream: a row that has met the table's row is not taken back because that changes."""
+        return self.input.is_changes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

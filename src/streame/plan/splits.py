@@ -8,7 +8,7 @@ def split_sources(node: Node) -> frozenset[str]:
     if isinstance(node, Scan):
         return frozenset({node.name})
     # A row that has waited in a join comes out of its split's order.
-    if isinstance(node, RowWise | SetEventTime) or (isinstance(node, TableJoin) and node.wait_us == 0):
+    if isinstance(node, RowWise | SetEventTime) or (isinstance(node, TableJoin) and node.wait == 0):
         return split_sources(node.input)
     if isinstance(node, Concat):
         parts = [split_sources(part) for part in node.parts]

@@ -98,7 +98,7 @@ class Intake:
             frame, times = rows_where(frame, ~late), times[~late]
             unknown = None if unknown is None else unknown[~late]
         keys = self.keys(port, frame)
-        alone = None if self._keys.nulls_equal else _any_null(keys)
+        alone = None if self._keys.nulls_equal else any_null(keys)
         if unknown is not None:
             alone = unknown if alone is None else alone | unknown
         if alone is None:
@@ -149,7 +149,7 @@ def send(frame: pl.DataFrame, out: Collector) -> None:
         out.emit(Batch(part))
 
 
-def _any_null(keys: pl.DataFrame) -> Mask | None:
+def any_null(keys: pl.DataFrame) -> Mask | None:
     """Which keys have a null in any column; `None` where no key has."""
     columns = [column for column in keys.get_columns() if column.null_count()]
     if not columns:

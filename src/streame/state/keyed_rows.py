@@ -23,11 +23,13 @@ class KeyedRows:
     Args:
         schema: the columns of the rows.
         by_content: whether rows can also be found by what they hold, with `locate`.
+        by_time: whether the earliest time is known, as `least_time`.
     """
 
-    def __init__(self, schema: pl.Schema, *, by_content: bool = False) -> None:
+    def __init__(self, schema: pl.Schema, *, by_content: bool = False, by_time: bool = False) -> None:
         self._schema = schema
         self._by_content = by_content
+        self._by_time = by_time
         self.clear()
 
     def clear(self) -> None:
@@ -35,6 +37,7 @@ class KeyedRows:
         self._rows = Rows(self._schema)
         self._map = MultiMap()
         self._contents = MultiMap()
+        self._starts = Timeline(_NUMBER)
         self._deadlines = Timeline(_NUMBER)
         self._live = 0
         # By row number, with room for more.
@@ -52,17 +55,20 @@ class KeyedRows:
         """How many rows are there, and about how much memory they take."""
         arrays = (self._slots, self._times, self.deadlines, self.weights, self.matches)
         maps = self._map.memory_bytes + self._contents.memory_bytes
-        memory = self._rows.memory_bytes + maps + self._deadlines.size.bytes
+        memory = self._rows.memory_bytes + maps + self._starts.size.bytes + self._deadlines.size.bytes
         return StateSize(self._live, memory + sum(array.nbytes for array in arrays))
 
     @property
     def least_time(self) -> int | None:
-        """The earliest time of a row."""
-        return int(self._times[self._numbers()].min()) if self._live else None
+        """The earliest time of a row; needs `by_time`."""
+        assert self._by_time
+        self._starts.drop_first(self._are_gone)
+        return self._starts.least
 
     @property
     def least_deadline(self) -> int | None:
-        """A time at which the life of no row is over yet, if a life ever is."""
+        """The first deadline of a row, if any has one."""
+        self._deadlines.drop_first(self._are_gone)
         return self._deadlines.least
 
     def add(
@@ -94,7 +100,7 @@ class KeyedRows:
         if self._by_content:
             self._contents.add(slots, _content(rows), start)
         ends = np.full(len(numbers), WATERMARK_MAX) if deadlines is None else deadlines
-        self._end_at(ends, numbers)
+        self._remember(numbers, times, ends)
         self._slots = with_room(self._slots, end, -1)
         self._slots[start:end] = slots
         self._times, self.deadlines, self.weights, self.matches = (
@@ -156,7 +162,7 @@ class KeyedRows:
 
     def live_slots(self) -> Slots:
         """The slots of the rows that are there, each once."""
-        return np.unique(self._slots[self._numbers()])
+        return np.unique(self._slots[self.numbers()])
 
     def move(self, slots: Slots) -> None:
         """Give the keys new slots.
@@ -173,13 +179,13 @@ class KeyedRows:
         live: Mask = self.weights[numbers] != 0
         return live
 
-    def _numbers(self) -> RowNumbers:
+    def numbers(self) -> RowNumbers:
         """The numbers of the rows that are there."""
         return np.flatnonzero(self.weights[: len(self._rows)])
 
     def _compact(self) -> None:
         """Free the rows that are gone."""
-        live = self._numbers()
+        live = self.numbers()
         renumbered = np.full(len(self._rows), -1, np.int64)
         renumbered[live] = np.arange(len(live))
         self._map.keep(renumbered)
@@ -189,13 +195,19 @@ class KeyedRows:
         self._times, self.deadlines, self.weights, self.matches = (
             array[live] for array in (self._times, self.deadlines, self.weights, self.matches)
         )
-        self._deadlines = Timeline(_NUMBER)
-        self._end_at(self.deadlines, np.arange(len(live)))
+        self._starts, self._deadlines = Timeline(_NUMBER), Timeline(_NUMBER)
+        self._remember(np.arange(len(live)), self._times, self.deadlines)
 
-    def _end_at(self, ends: Ticks, numbers: RowNumbers) -> None:
-        """Remember when the life of rows is over, if it ever is."""
+    def _remember(self, numbers: RowNumbers, times: Ticks, ends: Ticks) -> None:
+        """Put rows on the timelines: of when they begin, and of when they end, if they ever do."""
+        if self._by_time:
+            self._starts.add(times, pl.DataFrame({"number": numbers}))
         mortal = ends < WATERMARK_MAX
         self._deadlines.add(ends[mortal], pl.DataFrame({"number": numbers[mortal]}))
+
+    def _are_gone(self, rows: pl.DataFrame) -> Mask:
+        """Which of the rows on a timeline are gone."""
+        return ~self._is_live(rows["number"].to_numpy())
 
 
 def _content(rows: pl.DataFrame) -> Ticks:

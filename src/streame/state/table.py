@@ -1,10 +1,12 @@
 """A table: the latest row of each key."""
 
+import numpy as np
 import polars as pl
 
 from streame.core.metrics import StateSize
+from streame.state.index import equal_rows
 from streame.state.latest import LatestRows
-from streame.state.rows import RowNumbers
+from streame.state.rows import RowNumbers, as_index
 from streame.state.shared_keys import SharedKeys
 
 
@@ -38,8 +40,31 @@ class Table:
         self._latest.put(self._keys.slots(keys), rows)
         self._keys.settle()
 
+    def change(self, keys: pl.DataFrame, rows: pl.DataFrame, weights: RowNumbers) -> None:
+        """Take the rows of a changes stream: one that comes replaces what was there, one that is taken back leaves.
+
+        A row that is taken back but is not the latest of its key changes nothing.
+
+        Args:
+            keys: the key of each row.
+            rows: the rows.
+            weights: 1 for a row that comes, -1 for one that is taken back.
+        """
+        slots = self._keys.slots(keys)
+        comes = np.flatnonzero(weights > 0)
+        self._latest.put(slots[comes], rows[as_index(comes)])
+        replaced_at = np.full(int(slots.max(initial=-1)) + 1, -1)
+        replaced_at[slots[comes]] = comes
+        leaves = np.flatnonzero(weights < 0)
+        leaves = leaves[leaves > replaced_at[slots[leaves]]]
+        numbers, _ = self._latest.lookup(slots[leaves])
+        leaves, numbers = leaves[numbers >= 0], numbers[numbers >= 0]
+        same = equal_rows(rows[as_index(leaves)], self._latest.gather(numbers)).to_numpy()
+        self._latest.remove(np.unique(slots[leaves[same]]))
+        self._keys.settle()
+
     def lookup(self, keys: pl.DataFrame) -> RowNumbers:
-        """The number of each key's row, -1 where there is none; valid until the next `upsert` or `remove`."""
+        """The number of each key's row, -1 where there is none; valid until the next `upsert` or `change`."""
         return self._latest.lookup(self._keys.find(keys))[0]
 
     def gather(self, rows: RowNumbers) -> pl.DataFrame:

@@ -1,12 +1,13 @@
 """A timeline: rows in the order of their times, that come in any order and are taken from the front."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from streame.core.metrics import StateSize
-from streame.core.time import Ticks
+from streame.core.time import Mask, Ticks
 from streame.state.rows import as_index, owned
 
 _PIECES_MAX = 8
@@ -79,6 +80,15 @@ class Timeline:
         self._pieces = left
         return _merged(taken, self._none)
 
+    def drop_first(self, is_gone: Callable[[pl.DataFrame], Mask]) -> None:
+        """Drop rows at the front of each piece as long as they are gone, so that `least` is the time of a row that is not.
+
+        Args:
+            is_gone: says which rows are gone.
+        """
+        pieces = [_after(piece, _leading(piece.rows, is_gone)) for piece in self._pieces]
+        self._pieces = [piece for piece in pieces if len(piece.times)]
+
     def _tail_is_small(self) -> bool:
         """Whether the last two pieces are near enough in size to be merged."""
         *_, one, other = self._pieces
@@ -93,6 +103,17 @@ def _after(piece: _Piece, count: int) -> _Piece:
     if _RATIO * len(times) > piece.height:
         return _Piece(times, rows, piece.height)
     return _Piece(times.copy(), owned(rows), len(times))
+
+
+def _leading(rows: pl.DataFrame, is_gone: Callable[[pl.DataFrame], Mask]) -> int:
+    """How many rows at the front are gone; looks at no more than about twice as many."""
+    start, count = 0, 1
+    while start < rows.height:
+        gone = is_gone(rows[start : start + count])
+        if not gone.all():
+            return start + int(np.argmin(gone))
+        start, count = start + count, 2 * count
+    return rows.height
 
 
 def _merged(pieces: list[_Piece], none: pl.DataFrame) -> tuple[Ticks, pl.DataFrame]:

@@ -32,8 +32,10 @@ def _(node: TableJoin, lowering: Lowering) -> Rows:
         right_outputs=node.right_outputs,
         table_schema=node.table.schema,
         nulls_equal=node.nulls_equal,
-        wait_us=node.wait_us,
+        wait=node.wait,
+        time=node.input.event_time,
         table_is_bounded=bounded,
+        table_changes=node.table.is_changes,
     )
     edges = (
         Edge(stream, 0, key=left, bounded=not (bounded and lowering.feeds_a_table(stream))),

@@ -49,6 +49,9 @@ def _needed_of_inputs(node: Node, outputs: set[str]) -> list[set[str]]:
             names = {name for _, name in node.right_outputs}
             left = (outputs - names) | set(node.left_on)
             right = {column for column, name in node.right_outputs if name in outputs} | set(node.right_on)
+            # A row that is taken back is known by all of its columns; a row that waits does so by its time.
+            right |= set(node.table.schema) if node.table.is_changes else set()
+            left |= {time.column} if (time := node.input.event_time) is not None and node.wait != 0 else set()
             return [left & set(node.input.schema), right]
         case StreamsJoin():
             return node.needs(outputs)

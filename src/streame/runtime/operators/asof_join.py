@@ -80,7 +80,7 @@ class AsofJoinOperator(Operator):
         self._watermark = WATERMARK_MIN
         self._passing = (Timeline(left.kept_schema), Timeline(right.kept_schema))
         self._latest = LatestRows(right.kept_schema)
-        self._waiting = KeyedRows(columns.schema)
+        self._waiting = KeyedRows(columns.schema, by_time=True)
         self._keys = SharedKeys(keys.schema, [self._latest, self._waiting])
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
