@@ -55,6 +55,24 @@ def said_early(stream: st.StreamDataFrame) -> st.StreamDataFrame:
     return windows.agg(n=pl.len(), spent=(pl.col("price") * pl.col("qty")).sum())
 
 
+def sessions(stream: st.StreamDataFrame) -> st.StreamDataFrame:
+    """What every user orders until two seconds pass without an order."""
+    return stream.group_by_session("ts", gap="2s", group_by="user_id").agg(
+        n=pl.len(), paid=pl.col("qty").sum()
+    )
+
+
+def sessions_at_once(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """The same by numbering the sessions of a user."""
+    first = (pl.col("ts").diff() >= pl.duration(seconds=2)).fill_null(value=True).over("user_id")
+    numbered = frame.with_columns(session=first.cum_sum().over("user_id"))
+    return (
+        numbered.group_by("user_id", "session")
+        .agg(start=pl.col("ts").min(), end=pl.col("ts").max(), n=pl.len(), paid=pl.col("qty").sum())
+        .drop("session")
+    )
+
+
 def _tumbling(name: str, users: int, batch_rows: int, bar: float) -> Case:
     return Case(
         name,
@@ -102,6 +120,16 @@ CASES = (
         peer_name="DuckDB, only the final windows",
         peer_needs=duck.MODULE,
         rows=ROWS,
+        smoke_rows=200_000,
+        rounds=3,
+    ),
+    Case(
+        "windows-session",
+        f"sessions of {USERS:,} users, closed by 2 s without an order",
+        streame=streame(placed_by(USERS), sessions),
+        peer=polars(placed_by(USERS), sessions_at_once),
+        peer_name="Polars, one call",
+        rows=2_000_000,
         smoke_rows=200_000,
         rounds=3,
     ),
