@@ -1,5 +1,7 @@
 """Results that Polars computes from all rows of a group."""
 
+from contextlib import suppress
+
 import numpy as np
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
@@ -75,10 +77,14 @@ class RowfulResults:
         values = []
         for name, expr in self._aggregation.rowful.items():
             dtype = self._aggregation.outputs[name]
-            value = nothing.select(expr).to_series()
             empty: list[object] = [[]] if isinstance(dtype, pl.List) else [None]
-            is_value = len(value) == 1 and value.dtype == dtype
-            values.append(value if is_value else pl.Series(name, empty, dtype=dtype))
+            value = pl.Series(name, empty, dtype=dtype)
+            # What works for groups may not work for a whole frame, as the least of several lists.
+            with suppress(PolarsError, PanicException):
+                of_nothing = nothing.select(expr).to_series()
+                if len(of_nothing) == 1 and of_nothing.dtype == dtype:
+                    value = of_nothing
+            values.append(value)
         return pl.DataFrame(values)
 
     @property
