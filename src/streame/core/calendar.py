@@ -183,7 +183,8 @@ class Calendar:
             assert step, span
             phase = _MONDAY * _DAY_NS // self.ns_per_tick if span.weeks else 0
             first = -((phase - low) // step) * step + phase
-            return np.arange(first, high, step, dtype=np.int64)
+            # `np.arange` counts in floating point, which is not exact for nanoseconds.
+            return first + step * np.arange(len(range(first, high, step)), dtype=np.int64)
         month = f"M8[{self.unit}]"
         begin, end = np.array([low, high]).astype(month).astype("M8[M]").astype(np.int64)
         numbers = np.arange(begin - begin % span.months, end + 1, span.months)

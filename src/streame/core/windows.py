@@ -302,7 +302,8 @@ class Windows:
     def _spans(self, begin: int, end: int) -> "WindowList":
         """All windows that hold a tick in [begin, end), and those next to them."""
         rule = self.rule
-        low, high = begin - self._reach, end + 2 * self.step
+        # Windows that grow start far before the last of them ends.
+        low, high = begin - self._reach, end + (self._reach if rule.cumulate else 2 * self.step)
         start = self._starts(rule.every, low, high)
         if rule.cumulate is not None:
             whole = self._starts(rule.cumulate, low - self._reach, high)

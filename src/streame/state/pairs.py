@@ -10,7 +10,7 @@ from streame.state.rows import with_room
 Places = npt.NDArray[np.intp]
 
 TABLE_MAX = 2**22
-"""How many entries a table of all possible pairs may have; beyond, the pairs there are stand in an index."""
+"""How many entries a table of pairs may have: 16 MB."""
 
 _WIDTH_MIN = 1024
 _PAIR_SCHEMA = pl.Schema({"pair": pl.Int64()})
@@ -21,9 +21,12 @@ class Pairs:
 
     Args:
         places: how many places there are; they are numbered from 0.
+        table_max: how many entries a table of all possible pairs may have; where it would have more, the pairs that
+            there are stand in an index.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, table_max: int = TABLE_MAX) -> None:
+        self._table_max = table_max
         self._height = places
         self._count = 0
         self._places: Slots = np.zeros(0, np.int32)
@@ -130,8 +133,9 @@ class Pairs:
         most = int(slots.max(initial=0)) + 1
         if self._table is not None and most <= self._width:
             return
+        most = max(most, int(self.slots.max(initial=0)) + 1)
         self._width = max(_WIDTH_MIN, 1 << (most - 1).bit_length())
-        if self._height * self._width <= TABLE_MAX:
+        if self._height * self._width <= self._table_max:
             self._table = np.full(self._height * self._width, -1, np.int32)
             self._table[self.places.astype(np.intp) * self._width + self.slots] = np.arange(
                 self._count, dtype=np.int32
