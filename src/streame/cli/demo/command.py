@@ -11,8 +11,8 @@ from rich.text import Text
 
 from streame.cli.demo import pipeline
 from streame.cli.demo.folder import DemoFolder
-from streame.cli.demo.summary import Counts, as_table, closing, delays
-from streame.cli.failure import told
+from streame.cli.demo.summary import Counts, by_weather, closing, delays, equals_plain_polars, folded, tables
+from streame.cli.failure import ExitCode, told
 from streame.cli.progress import display, watch
 
 
@@ -22,8 +22,9 @@ def demo(
 ) -> None:
     """Run a job on the 336,776 flights that were to leave New York in 2013.
 
-    It drops cancelled flights, renames columns, adds one, joins the name of the airline, writes Parquet files, and
-    sets flights without an aircraft aside as dead letters.
+    It drops cancelled flights, renames columns, adds one, joins the name of the airline, counts the delays of every hour
+    and airport and joins the weather, keeps the ten worst routes, and writes all of it to Parquet files. It sets
+    flights without an aircraft aside as dead letters. At the end the numbers are compared with those of plain Polars.
     """
     console = Console(highlight=False, soft_wrap=True)
     folder = DemoFolder(out)
@@ -35,12 +36,17 @@ def demo(
             handle = pipeline.job(out).start(errors=folder.errors)
             watch(handle, show)
         counts = Counts.of(handle)
-        airlines = delays(folder.flights)
+        shown = delays(folder.flights), by_weather(folder.hours), folded(folder.routes)
+        equal = equals_plain_polars(folder)
     if as_json:
-        paths = {"flights": str(folder.flights), "errors": str(folder.errors)}
-        print(json.dumps({**asdict(counts), **paths, "airlines": airlines.to_dicts()}))
-        return
-    console.print(as_table(airlines))
-    console.print()
-    for line in closing(counts, folder):
-        console.print(line)
+        paths = {name: str(path) for name, path in folder.parts().items()}
+        names = ("airlines", "weather", "worst_routes")
+        frames = {name: frame.to_dicts() for name, frame in zip(names, shown, strict=True)}
+        print(json.dumps({**asdict(counts), "equals_plain_polars": equal, **paths, **frames}))
+    else:
+        for table in tables(*shown):
+            console.print(table)
+            console.print()
+        for line in closing(counts, folder, equal=equal):
+            console.print(line)
+    raise typer.Exit(ExitCode.DONE if equal else ExitCode.FAILED)

@@ -21,13 +21,28 @@ class DemoFolder:
 
     @property
     def flights(self) -> Path:
-        """The folder of the Parquet files."""
+        """The folder of the departures."""
         return self.path / "flights"
+
+    @property
+    def hours(self) -> Path:
+        """The folder of the delays of every hour."""
+        return self.path / "hours"
+
+    @property
+    def routes(self) -> Path:
+        """The folder of the changes of the worst routes."""
+        return self.path / "routes"
 
     @property
     def errors(self) -> Path:
         """The folder of the dead letters."""
         return self.path / "errors"
+
+    def parts(self) -> dict[str, Path]:
+        """All of them by name."""
+        folders = (self.flights, self.hours, self.routes, self.errors)
+        return {folder.name: folder for folder in folders}
 
     def clear(self) -> None:
         """Make the folder, or remove what an earlier demo wrote there.
@@ -42,6 +57,6 @@ class DemoFolder:
             )
         self.path.mkdir(parents=True, exist_ok=True)
         mark.touch()
-        for folder in (self.flights, self.errors):
+        for folder in self.parts().values():
             if folder.exists():
                 shutil.rmtree(folder)

@@ -1,6 +1,7 @@
-"""The job of the demo: flights of New York with the names of their airlines. Copy it and make it yours.
+"""The job of the demo: the flights that left New York, hour by hour, with their airlines, their weather and their delays.
 
-It runs by itself too: `streame run streame.cli.demo.pipeline:job --errors demo-out/errors`.
+Copy it and make it yours. It runs by itself too: `streame run streame.cli.demo.pipeline:job --errors demo-out/errors`.
+What it gives, said in plain Polars over the whole files, is in `plain.py` beside it.
 """
 
 from pathlib import Path
@@ -10,6 +11,7 @@ import polars as pl
 import streame as st
 
 DATA = Path(__file__).parent / "data"
+SINKS = ("departures", "hours", "routes")
 
 
 def departures() -> st.StreamDataFrame:
@@ -24,9 +26,45 @@ def departures() -> st.StreamDataFrame:
         .add_static_column("city", "New York")
         .join(airlines, on="carrier", how="left")
         .rename({"name": "airline", "tailnum": "aircraft"})
+        .with_columns(scheduled=pl.col("time_hour") + pl.duration(minutes="minute"))
+        .with_event_time("scheduled")
+    )
+
+
+def hours(departures: st.StreamDataFrame) -> st.StreamDataFrame:
+    """Delays of every hour and airport, with the weather as it was last seen there, two hours before at most."""
+    weather = st.scan_parquet(DATA / "weather.parquet", event_time="time_hour").select(
+        "origin", "time_hour", "temp", "wind_speed", "precip", "visib"
+    )
+    return (
+        departures.group_by_dynamic("scheduled", every="1h", group_by="origin")
+        .agg(
+            flights=pl.len(),
+            late=(pl.col("departure_delay") > 15).sum(),
+            mean_delay=pl.col("departure_delay").mean(),
+            worst_delay=pl.col("departure_delay").max(),
+        )
+        .join_asof(weather, left_on="scheduled", right_on="time_hour", by="origin", tolerance="2h")
+    )
+
+
+def worst_routes(departures: st.StreamDataFrame) -> st.StreamDataFrame:
+    """The ten routes with the largest mean delay so far, of those with a hundred flights: a stream of changes."""
+    return (
+        departures.group_by("origin", "destination")
+        .agg(flights=pl.len(), mean_delay=pl.col("departure_delay").mean())
+        .filter(pl.col("flights") >= 100)
+        .top_k(10, by="mean_delay")
     )
 
 
 def job(out: Path = Path("demo-out")) -> st.Job:
-    """The departures as Parquet files in `out/flights`."""
-    return departures().sink_parquet(out / "flights")
+    """The departures, the hours and the changes of the worst routes as Parquet files in folders of `out`."""
+    rows = departures()
+    return st.job(
+        [
+            rows.sink_parquet(out / "flights", name="departures"),
+            hours(rows).sink_parquet(out / "hours", name="hours"),
+            worst_routes(rows).sink_parquet(out / "routes", changes=True, name="routes"),
+        ]
+    )
