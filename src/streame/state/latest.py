@@ -25,7 +25,7 @@ class LatestRows:
         self._latest: RowNumbers = np.full(1, -1, np.int64)
         self._times: Ticks = np.full(1, WATERMARK_MIN)
         self._live = 0
-        self._put = 0
+        self._room = _SLACK_ROWS
 
     def __len__(self) -> int:
         return self._live
@@ -55,7 +55,7 @@ class LatestRows:
         self._latest[slots] = numbers
         last = np.flatnonzero(self._latest[slots] == numbers)
         self._live += int((before[last] < 0).sum())
-        self._put += len(last)
+        self._room -= len(last)
         if times is not None:
             self._times[slots[last]] = times[last]
         self._latest[slots[last]] = len(self._rows) + np.arange(len(last))
@@ -76,10 +76,10 @@ class LatestRows:
         self._latest[slots] = -1
 
     def expire(self, before: int) -> None:
-        """Forget the rows of earlier times than `before`; now and then, when as many have come as there are slots."""
-        if self._put > self._live + _SLACK_ROWS:
-            self._put = 0
+        """Forget the rows of earlier times than `before`; now and then, when as many have come as there were."""
+        if self._room < 0:
             self.remove(np.flatnonzero((self._latest >= 0) & (self._times < before)).astype(np.int32))
+            self._room = self._live + _SLACK_ROWS
 
     def settle(self) -> None:
         """Free the rows that are forgotten or replaced, if there are many; the others get new numbers."""
