@@ -40,6 +40,20 @@ class Draw:
         self.built = Built()
         self.parts: list[Source | Step] = []
         self.known: list[Known] = []
+        self.on_error = "drop" if self.chance(0.08) else "fail"
+
+    def add(self, part: Source | Step, known: Known) -> int:
+        """One more part; its number.
+
+        Raises:
+            OracleError: when Polars has no answer.
+            PlanError: when Streame refuses the verb.
+        """
+        number = len(self.parts)
+        self.built.add(number, part)
+        self.parts.append(part)
+        self.known.append(known)
+        return number
 
     def stream(self, number: int) -> st.StreamDataFrame:
         """The stream of a part."""

@@ -7,18 +7,20 @@ from random import Random
 import polars as pl
 
 import streame as st
-from tests.plans import grouping_verbs, row_wise_verbs
+from tests.plans import grouping_verbs, join_verbs, row_wise_verbs, window_verbs
 from tests.plans.drawing import Draw, Known, Order
 from tests.plans.model import Plan, Step
 from tests.plans.running import OracleError
-from tests.plans.sources import source
+from tests.plans.sources import add_source
 
 Verb = Callable[[Draw, int], Step | None]
 
-VERBS: dict[Verb, int] = {**row_wise_verbs.VERBS, **grouping_verbs.VERBS}
+VERBS: dict[Verb, int] = {
+    **row_wise_verbs.VERBS, **grouping_verbs.VERBS, **window_verbs.VERBS, **join_verbs.VERBS
+}  # fmt: skip
 """Every verb, and how often it is drawn beside the others."""
 
-KEEPS_ORDER = {"filter", "with_columns", "select", "rename", "drop", "nulls", "cast", "explode"}
+KEEPS_ORDER = {"filter_", "with_columns", "select", "rename", "drop", "nulls", "cast", "explode"}
 
 ROWS_MAX = 300_000
 
@@ -51,33 +53,23 @@ def plan(seed: int, verbs: Mapping[Verb, int] | None = None) -> tuple[Plan, st.S
     return tidy, draw.stream(last), draw.rows(last)
 
 
-def add_source(draw: Draw) -> int:
-    """One more source; its number."""
-    part, known = source(draw)
-    number = len(draw.parts)
-    draw.built.add(number, part)
-    draw.parts.append(part)
-    draw.known.append(known)
-    return number
-
-
 def add_verb(draw: Draw, verb: Verb, node: int) -> bool:
     """One more verb behind a part; whether Streame and Polars both have an answer."""
     step = verb(draw, node)
     if step is None:
         return False
-    number = len(draw.parts)
+    inputs = [draw.known[each] for each in step.inputs]
+    order: Order = inputs[0].order if step.verb in KEEPS_ORDER else None
+    known = Known(order, inputs[0].unit, frozenset().union(*(each.sources for each in inputs)))
     try:
-        draw.built.add(number, step)
+        number = draw.add(step, known)
     except OracleError:
         return False
-    except st.PlanError as error:
+    except (st.PlanError, AttributeError) as error:
         refused[f"{step.verb}: {str(error)[:60]}"] += 1
         return False
     if draw.rows(number).height > ROWS_MAX:
+        draw.parts.pop()
+        draw.known.pop()
         return False
-    draw.parts.append(step)
-    inputs = [draw.known[each] for each in step.inputs]
-    order: Order = inputs[0].order if step.verb in KEEPS_ORDER else None
-    draw.known.append(Known(order, inputs[0].unit, frozenset().union(*(each.sources for each in inputs))))
     return True

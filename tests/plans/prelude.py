@@ -101,6 +101,146 @@ def in_order(splits: Sequence[pl.DataFrame], time: str | None) -> pl.DataFrame:
     return frame if time is None else frame.sort(time, maintain_order=True)
 
 
+class Windows:
+    """Windows by their definition: each row in every window that contains it."""
+
+    def __init__(
+        self,
+        frame: pl.DataFrame,
+        time: str,
+        overlap: int,
+        *,
+        every: str,
+        period: str | None = None,
+        offset: str | None = None,
+        closed: Any = "left",
+        label: Any = "left",
+        include_boundaries: bool = False,
+        group_by: Sequence[str] = (),
+    ) -> None:
+        self.frame = timed(frame, time)
+        self.time = time
+        self.overlap = overlap + (closed == "both")
+        self.every, self.period, self.offset = every, period or every, offset
+        self.closed, self.label = closed, label
+        self.ends = include_boundaries
+        self.keys = list(group_by)
+
+    def agg(self, **aggs: pl.Expr) -> pl.DataFrame:
+        """One row for each window and key that has rows."""
+        copies = []
+        start = self._start()
+        for _ in range(self.overlap + 1):
+            end = moved(start, self.frame.schema[self.time], self.period)
+            copies.append(self.frame.with_columns(__low=start, __high=end))
+            start = moved(start, self.frame.schema[self.time], "-" + self.every)
+        low, high, time = pl.col("__low"), pl.col("__high"), pl.col(self.time)
+        after = time >= low if self.closed in {"left", "both"} else time > low
+        before = time <= high if self.closed in {"right", "both"} else time < high
+        rows = pl.concat(copies).filter(after & before)
+        groups = rows.group_by(*self.keys, "__low", "__high")
+        found = groups.agg(time.min().alias("__point"), pl.len().alias("__len"), **aggs)
+        if self.overlap == 1:
+            self._as_polars(found)
+        dtype = self.frame.schema[self.time]
+        ends = [low.alias("_lower_boundary"), high.alias("_upper_boundary")] if self.ends else []
+        if dtype == pl.Date:
+            ends = [each.cast(pl.Datetime("us")) for each in ends]
+        label = {"left": low, "right": high, "datapoint": pl.col("__point")}[self.label]
+        return found.select(*self.keys, *ends, label.alias(self.time), *aggs)
+
+    def _as_polars(self, found: pl.DataFrame) -> None:
+        """Where they do not overlap, Polars has the same windows. It sums up some of them wrongly, so it only counts."""
+        own = self.frame.group_by_dynamic(
+            self.time, every=self.every, period=self.period, offset=self.offset, closed=self.closed,
+            group_by=self.keys or None,
+        )  # fmt: skip
+        mine = found.select(*self.keys, pl.col("__low").alias(self.time), "__len")
+        differs = difference(mine, own.agg(pl.len().alias("__len")))
+        assert not differs, f"the definition of windows is wrong: {differs}"
+
+    def _start(self) -> pl.Expr:
+        """The start of the last window that begins at a row or before it."""
+        dtype, column = self.frame.schema[self.time], pl.col(self.time)
+        offset = self.offset or "0s"
+        if dtype.is_integer():
+            width, by = int(self.every[:-1]), int((self.offset or "0i")[:-1])
+            return ((column - by) // width * width + by).cast(dtype)
+        back = moved(column, dtype, "-" + offset) if self.offset else column
+        start = back.dt.truncate(self.every)
+        return moved(start, dtype, offset) if self.offset else start
+
+
+def windows(frame: pl.DataFrame, time: str, overlap: int, **words: Any) -> Windows:
+    """The windows of `group_by_dynamic`."""
+    return Windows(frame, time, overlap, **words)
+
+
+def moved(column: pl.Expr, dtype: pl.DataType, by: str) -> pl.Expr:
+    """A time so much later; of an integer column, so many ticks."""
+    return (column + int(by[:-1])).cast(dtype) if dtype.is_integer() else column.dt.offset_by(by)
+
+
+def timed(frame: pl.DataFrame, time: str) -> pl.DataFrame:
+    """The rows that have a time, in its order."""
+    return frame.filter(pl.col(time).is_not_null()).sort(time, maintain_order=True)
+
+
+def sessions(
+    frame: pl.DataFrame, time: str, gap: str, keys: Sequence[str], aggs: Sequence[pl.Expr]
+) -> pl.DataFrame:
+    """Runs of rows of a key that are each less than `gap` after the one before."""
+    dtype, at = frame.schema[time], pl.col(time)
+    previous = at.shift(1).over(keys) if keys else at.shift(1)
+    is_new = (at >= moved(previous, dtype, gap)).fill_null(value=True).cast(pl.Int64)
+    rows = timed(frame, time).with_columns(__new=is_new)
+    number = pl.col("__new").cum_sum()
+    rows = rows.with_columns(__session=number.over(keys) if keys else number)
+    found = rows.group_by(*keys, "__session").agg(at.min().alias("start"), at.max().alias("end"), *aggs)
+    return found.drop("__session")
+
+
+def interval(
+    left: pl.DataFrame,
+    right: pl.DataFrame,
+    times: tuple[str, str],
+    keys: Sequence[str],
+    how: Any,
+    lower: str,
+    upper: str,
+    *,
+    suffix: str,
+    nulls_equal: bool = False,
+) -> pl.DataFrame:
+    """The pairs of rows whose times differ by no less than `lower` and no more than `upper`, joined as Polars does."""
+    left, right = left.with_row_index("__left"), right.with_row_index("__match")
+    one = left.select(*keys, "__left", __at=times[0])
+    other = right.select(*keys, "__match", __then=times[1])
+    pairs = one.join(other, on=keys, nulls_equal=nulls_equal) if keys else one.join(other, how="cross")
+    at, then, dtype = pl.col("__at"), pl.col("__then"), left.schema[times[0]]
+    near = (then >= moved(at, dtype, lower)) & (then <= moved(at, dtype, upper))
+    pairs = pairs.filter(near).select("__left", "__match")
+    if how in {"semi", "anti"}:
+        return left.join(pairs, on="__left", how=how).drop("__left")
+    rows = left.join(pairs, on="__left", how="left")
+    on = [*keys, "__match"]
+    joined = rows.join(right, on=on, how=how, suffix=suffix, nulls_equal=nulls_equal)
+    return joined.drop("__left", "__match", f"__match{suffix}", strict=False)
+
+
+def asof(left: pl.DataFrame, right: pl.DataFrame, times: tuple[str, str], **words: Any) -> pl.DataFrame:
+    """Polars' join, of rows in the order of their times."""
+    one, other = timed(left, times[0]), timed(right, times[1])
+    if words.get("tolerance", "").endswith("i"):
+        words["tolerance"] = int(words["tolerance"][:-1])
+    return one.join_asof(other, check_sortedness=False, **words)
+
+
+def latest(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """The last row of each key."""
+    return frame.unique(keys, keep="last", maintain_order=True)
+
+
 def run(frame: st.StreamDataFrame, parallelism: int, *, optimized: bool) -> pl.DataFrame:
     """All rows of a stream, in threads; changes are folded."""
     sink = MemorySink(folds=frame.node.is_changes)

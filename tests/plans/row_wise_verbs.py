@@ -12,12 +12,12 @@ def same(verb: str, node: int, code: str) -> Step:
     return Step(verb, (node,), code, code)
 
 
-def filter_rows(draw: Draw, node: int) -> Step:
+def filter_(draw: Draw, node: int) -> Step:
     """Some of the rows."""
-    return same("filter", node, f"$a.filter({predicate(draw, node)})")
+    return same("filter_", node, f"$a.filter({predicate(draw, node)})")
 
 
-def with_column(draw: Draw, node: int) -> Step:
+def with_columns(draw: Draw, node: int) -> Step:
     """One more column, or one computed anew."""
     names = [name for name in draw.columns(node) if name != draw.stream(node).event_time]
     name = draw.one(names) if names and draw.chance(0.3) else draw.free_name(node)
@@ -79,5 +79,5 @@ def concat(draw: Draw, node: int) -> Step:
 
 
 VERBS = {
-    filter_rows: 3, with_column: 3, select: 2, rename: 2, drop: 1, nulls: 1, cast: 1, explode: 1, concat: 1
+    filter_: 3, with_columns: 3, select: 2, rename: 2, drop: 1, nulls: 1, cast: 1, explode: 1, concat: 1
 }  # fmt: skip

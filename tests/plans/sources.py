@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.plans.drawing import Draw, Known
+from tests.plans.drawing import Draw, Known, Order
 from tests.plans.model import Row, Source
 from tests.plans.prelude import inf, nan
 
@@ -43,39 +43,55 @@ TIMES = (
 SIZES = (1, 2, 3, 7, 1_023, 1_024, 1_025)
 
 
-def source(draw: Draw) -> tuple[Source, Known]:
-    """A source, most often with event time."""
+def add_source(draw: Draw, *, like: int | None = None, schema: bool = False) -> int:
+    """One more source, most often with event time; its number.
+
+    Args:
+        draw: the generator.
+        like: a part whose keys and time it shall have too.
+        schema: whether it shall have all columns of that part, which is a source.
+    """
+    before = draw.parts[like] if like is not None else None
+    base = before if isinstance(before, Source) else None
     keys = dict(zip(("k", "l"), draw.some(list(KEYS), 2), strict=False))
     values = draw.some(list(VALUES), 3)
     time = draw.one(TIMES) if draw.chance(0.9) else None
     unit = draw.one((1, 1, 60, 3_600, 21_600)) if time is not None and "Datetime" in time else 1
+    if base is not None and like is not None:
+        keys = {name: dtype for name, dtype in base.dtypes.items() if name in {"k", "l"}}
+        values = [name for name in base.dtypes if name in VALUES] if schema else values
+        time, unit = base.dtypes.get("at"), draw.known[like].unit
     delay = draw.one((0, 0, 1, 5)) if time is not None else 0
     dtypes = {**({"at": time} if time is not None else {}), **keys}
     dtypes |= {name: VALUES[name][0] for name in values}
-    has_null = time is not None and draw.chance(0.08)
-    splits = []
-    for _ in range(draw.one((1, 1, 1, 2, 3))):
-        pools: list[Any] = [_ticks(draw, unit, delay)] if time is not None else []
-        height = draw.one((0, 1, 4, 8, 8, 15, 25))
-        columns = [pools[0][:height]] if pools else []
-        pools = [KEYS[dtype] for dtype in keys.values()] + [VALUES[name][1] for name in values]
-        few = [draw.some(pool, 4) for pool in pools]
-        columns += [[draw.one(pool) for _ in range(height)] for pool in few]
-        rows: list[Row] = list(zip(*columns, strict=True)) if columns else []
-        if has_null:
-            rows = [(None, *row[1:]) if draw.chance(0.2) else row for row in rows]
-        splits.append(tuple(rows))
+    has_null = time is not None and draw.on_error == "drop" and draw.chance(0.5)
+    splits = tuple(_split(draw, dtypes, unit, delay, has_null) for _ in range(draw.one((1, 1, 1, 2, 3))))
     found = Source(
         dtypes,
-        tuple(splits),
+        splits,
         time="at" if time is not None else None,
         watermark=_duration(time, delay * unit),
         how=draw.one(("plain", "plain", "sliced", "chunked")),
-        on_error="drop" if has_null else "fail",
-        **{"cuts": _cuts(draw), **_many(draw, splits, unit)},
+        on_error=draw.on_error,
+        **{"cuts": _cuts(draw), **(_many(draw, splits, unit) if base is None else {})},
     )
-    order = "time" if time is not None else "arrival" if len(splits) == 1 else None
-    return found, Known(None if has_null else order, unit, frozenset({len(draw.parts)}))  # type: ignore[arg-type]
+    order: Order = "time" if time is not None else "arrival" if len(splits) == 1 else None
+    known = Known(None if has_null else order, unit, frozenset({len(draw.parts)}))
+    return draw.add(found, known)
+
+
+def _split(draw: Draw, dtypes: dict[str, str], unit: int, delay: int, has_null: bool) -> tuple[Row, ...]:
+    """The rows of a split; each column has few values."""
+    height = draw.one((0, 1, 4, 8, 8, 15, 25))
+    columns: list[list[Any]] = []
+    for name, dtype in dtypes.items():
+        if name == "at":
+            columns.append(_ticks(draw, unit, delay)[:height])
+            continue
+        few = draw.some(VALUES[name][1] if name in VALUES else KEYS[dtype], 4)
+        columns.append([draw.one(few) for _ in range(height)])
+    rows: list[Row] = list(zip(*columns, strict=True))
+    return tuple((None, *row[1:]) if has_null and draw.chance(0.2) else row for row in rows)
 
 
 def _ticks(draw: Draw, unit: int, delay: int) -> list[int]:
@@ -99,11 +115,12 @@ def _cuts(draw: Draw) -> tuple[int, ...]:
     return tuple(cuts) if any(cuts) else (1,)
 
 
-def _many(draw: Draw, splits: list[tuple[Row, ...]], unit: int) -> dict[str, Any]:
+def _many(draw: Draw, splits: tuple[tuple[Row, ...], ...], unit: int) -> dict[str, Any]:
     """Now and then the rows come over and over, until there are more than fit into a batch."""
     height = max(map(len, splits), default=0)
     if not height or draw.chance(0.97):
         return {}
-    times = draw.one((1_100, 1_100, 1_100, 66_000)) // height
-    after = min(40 * unit, (600_000_000 if unit > 1 else 20_000) // times)
+    after = 50 * unit  # no row of a repetition is behind one of the last
+    longest = 1_500_000_000 if unit > 1 else 20_000
+    times = min(draw.one((1_100, 1_100, 1_100, 66_000)) // height, longest // after)
     return {"times": times, "after": after, "cuts": draw.one(((1_025, 1_023, 1_024), (65_537, 0), (30_000,)))}

@@ -35,8 +35,8 @@ def test_random_plans_give_what_polars_gives(chunk: int, seed: int) -> None:
 
 def test_every_verb_is_drawn() -> None:
     """A verb that is refused, or that Polars cannot answer, each time it is drawn would be tested by nobody."""
-    if not drawn:
-        pytest.skip("no plan has run")
-    print(dict(drawn), dict(refused))
-    assert len(drawn) >= len(VERBS)
-    assert min(drawn.values()) >= 5
+    if drawn.total() < 1_000:
+        pytest.skip("few plans have run")
+    assert not refused, refused
+    assert {verb.__name__ for verb in VERBS} <= drawn.keys()
+    assert min(drawn.values()) >= 10, drawn
