@@ -5,6 +5,7 @@ from streame.api.job import Job, JobHandle, JobStatus, job
 from streame.api.scan import scan, scan_frames, scan_queue, scan_rows
 from streame.api.scan_files import scan_csv, scan_ipc, scan_ndjson, scan_parquet
 from streame.api.sinks import sink
+from streame.api.sketches import approx_n_unique, approx_quantile
 from streame.api.table import StreamTable
 from streame.core.deadletters import DEAD_LETTER_SCHEMA, BadRow
 from streame.core.group import Group
@@ -34,6 +35,8 @@ __all__ = [
     "StreamDataFrame",
     "StreamTable",
     "StreameError",
+    "approx_n_unique",
+    "approx_quantile",
     "concat",
     "job",
     "scan",

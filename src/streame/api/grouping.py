@@ -19,6 +19,7 @@ from streame.core.aggregates import split_aggregates
 from streame.core.emission import Emission, parse_emission
 from streame.core.expressions import NamedExpr, parse_exprs, to_text
 from streame.core.hashing import check_key_dtypes
+from streame.core.user_aggregates import IntoAggregate
 from streame.errors import PlanError
 from streame.plan.grouping import GroupBy as GroupByNode
 from streame.plan.nodes import Project
@@ -53,7 +54,7 @@ class GroupBy(GroupAggregates[Frame], StatefulFunctions[Frame], TopKGroups[Frame
         self._name = name
         self._having = having
 
-    def agg(self, *aggs: IntoExpr | Iterable[IntoExpr], **named_aggs: IntoExpr) -> Frame:
+    def agg(self, *aggs: IntoAggregate | Iterable[IntoAggregate], **named_aggs: IntoAggregate) -> Frame:
         """Compute aggregates of each group.
 
         Args:

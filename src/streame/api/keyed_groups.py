@@ -15,6 +15,7 @@ from streame.core.aggregates import split_aggregates
 from streame.core.expressions import NamedExpr, is_column, parse_exprs
 from streame.core.hashing import check_key_dtypes
 from streame.core.time import EventTime
+from streame.core.user_aggregates import IntoAggregate
 from streame.errors import PlanError
 from streame.plan.nodes import Node
 
@@ -49,7 +50,7 @@ class KeyedGroups(GroupAggregates[Frame]):
         self._taken = taken
         self._make = make
 
-    def agg(self, *aggs: IntoExpr | Iterable[IntoExpr], **named_aggs: IntoExpr) -> Frame:
+    def agg(self, *aggs: IntoAggregate | Iterable[IntoAggregate], **named_aggs: IntoAggregate) -> Frame:
         """Compute aggregates of each group.
 
         Args:

@@ -18,6 +18,7 @@ from streame.core.emission import Emission, parse_emission
 from streame.core.expressions import NamedExpr, is_column, parse_exprs
 from streame.core.hashing import check_key_dtypes
 from streame.core.time import EventTime
+from streame.core.user_aggregates import IntoAggregate
 from streame.core.windows import WINDOW_ENDS, WindowRule, window_rule
 from streame.errors import PlanError
 from streame.plan.windows import WindowAggregate
@@ -61,7 +62,7 @@ class WindowGroups(GroupAggregates[Frame]):
         self._name = name
         self._include_boundaries = include_boundaries
 
-    def agg(self, *aggs: IntoExpr | Iterable[IntoExpr], **named_aggs: IntoExpr) -> Frame:
+    def agg(self, *aggs: IntoAggregate | Iterable[IntoAggregate], **named_aggs: IntoAggregate) -> Frame:
         """Compute aggregates of each group.
 
         Args:

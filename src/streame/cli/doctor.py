@@ -19,7 +19,14 @@ from rich.text import Text
 
 from streame.cli.failure import ExitCode
 
-EXTRAS = ("kafka", "postgres", "cluster", "s3")
+UNUSED = "nothing of this version needs it"
+EXTRAS = {
+    "kafka": UNUSED,
+    "postgres": UNUSED,
+    "cluster": UNUSED,
+    "s3": UNUSED,
+    "sketches": "st.approx_n_unique and st.approx_quantile need it: pip install 'streame[sketches]'",
+}
 PYTHON_MIN = (3, 11)
 REQUIREMENT = re.compile(
     r"(?P<name>[\w.-]+)(?:\[[^]]*])?(?:[^;]*?>=(?P<least>[\d.]+))?[^;]*(?:;(?P<marker>.*))?"
@@ -92,13 +99,13 @@ def package(name: str, least: str) -> Finding:
 
 
 def _extras() -> Iterator[Finding]:
-    for extra in EXTRAS:
+    for extra, needed_by in EXTRAS.items():
         needed = [package(name, least) for name, least, its_extra in _requirements() if its_extra == extra]
         found = ", ".join(f"{each.what} {each.found}" for each in needed)
         if all(each.verdict == "ok" for each in needed):
             yield Finding(f"extra {extra}", found)
         else:
-            yield Finding(f"extra {extra}", found, "not installed", "nothing of this version needs it")
+            yield Finding(f"extra {extra}", found, "not installed", needed_by)
 
 
 def _requirements() -> Iterator[tuple[str, str, str | None]]:

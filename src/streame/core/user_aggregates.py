@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import polars as pl
+from polars._typing import IntoExpr
 
 from streame.core.encoding import ValueCodec
 from streame.core.expressions import NamedExpr, parse_exprs
@@ -150,6 +151,10 @@ class Aggregate(ABC):
         return other
 
 
+IntoAggregate = IntoExpr | Aggregate
+"""What `agg` takes: what Polars takes there, or a user's own aggregate."""
+
+
 @dataclass(frozen=True, slots=True)
 class UserAggregate(NamedExpr):
     """A user's aggregate as one output of `agg`; the expression computes it from all rows of a group.
@@ -224,7 +229,7 @@ def _checked_dtype(aggregate: Aggregate, read: Sequence[NamedExpr], label: str) 
         aggregate.encode(aggregate.create())
     except AttributeError as error:
         raise PlanError(f"{label}: say what finish returns, as in dtype = pl.Float64 ({error})") from error
-    except (TypeError, ValueError) as error:
+    except (PlanError, TypeError, ValueError) as error:
         raise PlanError(f"{label}: {error}") from error
     return resolved
 

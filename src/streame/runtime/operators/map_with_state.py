@@ -144,12 +144,14 @@ class MapWithStateOperator(Operator):
         starts = np.flatnonzero(begins)
         keys = self._states.keys(slots[starts]).rows()
         ends = pairwise([*starts.tolist(), frame.height])
+        shown = frame.select(self._work.columns.names())
         listed, moment = times.tolist(), self._moment()
         for key, slot, (start, end) in zip(keys, slots[starts].tolist(), ends, strict=True):
             at = start
             while at < end:
                 stop = self._next_call(key, slot, listed, at, end, moment, out)
-                self._call(Group(key, moment), slot, frame[at:stop], out)
+                rows, whole = shown.slice(at, stop - at), frame.slice(at, stop - at)
+                self._call(Group(key, moment), slot, rows, whole, out)
                 at = stop
 
     def _next_call(
@@ -167,7 +169,7 @@ class MapWithStateOperator(Operator):
         if self._in_order:
             while (timer := states.timer("time", slot)) < first:
                 states.set_timer("time", slot, NO_TIMER)
-                self._call(Group(key, moment, "time", timer), slot, None, out)
+                self._call(Group(key, moment, "time", timer), slot, self._no_rows, None, out)
             stop = bisect_right(times, timer, at, end)
         states.saw(slot, first, times[stop - 1])
         return stop
@@ -179,18 +181,27 @@ class MapWithStateOperator(Operator):
         moment = self._moment()
         keys = self._states.keys(np.array([slot for _, slot in due])).rows()
         for key, (at, slot) in zip(keys, due, strict=True):
-            self._call(Group(key, moment, kind, at), slot, None, out)
+            self._call(Group(key, moment, kind, at), slot, self._no_rows, None, out)
 
-    def _call(self, group: Group, slot: int, rows: pl.DataFrame | None, out: Collector) -> None:
-        """Call the function for one key; when it raises, the rows are refused and all stays as it was."""
-        work, states = self._work, self._states
-        shown = self._no_rows if rows is None else rows.select(work.columns.names())
+    def _call(
+        self, group: Group, slot: int, rows: pl.DataFrame, whole: pl.DataFrame | None, out: Collector
+    ) -> None:
+        """Call the function for one key; when it raises, its rows are refused and all stays as it was.
+
+        Args:
+            group: the key.
+            slot: where its state is.
+            rows: the rows as the user knows them.
+            whole: the same with all columns; `None` for a timer, in the place of which the key is refused.
+            out: where refused rows go.
+        """
+        states = self._states
         try:
-            made, state = work.call(shown, states.value(slot), group)
+            made, state = self._work.call(rows, states.value(slot), group)
         except MapContractError:
             raise
         except FAILURES as error:
-            self._refuse(states.keys(np.array([slot])) if rows is None else rows, error, out)
+            self._refuse(states.keys(np.array([slot])) if whole is None else whole, error, out)
             return
         states.put(slot, state)
         for kind, at in group.asked.items():

@@ -102,7 +102,7 @@ class UserStates(GroupValues):
         starts = np.flatnonzero(np.diff(groups, prepend=-1))
         ends = pairwise([*starts.tolist(), len(groups)])
         for group, (start, end) in zip(groups[starts].tolist(), ends, strict=True):
-            rows = [column[start:end] for column in columns]
+            rows = [column.slice(start, end - start) for column in columns]
             self._states[group] = self._called(name, function, self._state(group), *rows)
 
     def _meet(self, group: int, other: Any) -> None:
