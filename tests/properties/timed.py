@@ -11,6 +11,7 @@ from hypothesis import strategies as hst
 import streame as st
 from streame.core.durations import duration_ticks
 from streame.core.time import EventTime
+from streame.plan.nodes import Stateful
 from streame.testing import Driver, strategies
 
 TIME = "at"
@@ -143,7 +144,11 @@ def play(
     late = duration(dtype, delay)
     source = st.scan_frames([], schema=rows.schema, name="rows", event_time=TIME, watermark=late)
     frame = verb(source)
-    job = st.job([frame.sink_queue(_queue(), name="out"), frame.late.sink_queue(_queue(), name="late")])
+    sinks = [frame.sink_queue(_queue(), name="out")]
+    has_late = isinstance(frame.node, Stateful) and frame.node.late_schema is not None
+    if has_late:
+        sinks.append(frame.late.sink_queue(_queue(), name="late"))
+    job = st.job(sinks)
     parallelism = data.draw(hst.sampled_from([1, 2, 3]), label="parallelism")
     played = Played(splits, ticks(dtype, delay))
     with Driver(job, parallelism=parallelism, splits={"rows": [split.name for split in splits]}) as driver:
@@ -154,10 +159,10 @@ def play(
             if not split.cuts:
                 driver.end("rows", split=split.name)
             played.said += driver.take("sink out")
-            played.late += driver.take("sink late")
+            played.late += driver.take("sink late") if has_late else []
             yield played
     played.said += driver.take("sink out")
-    played.late += driver.take("sink late")
+    played.late += driver.take("sink late") if has_late else []
     played.ended = True
     yield played
 

@@ -17,6 +17,7 @@ from streame.api.sessions import SessionVerbs
 from streame.api.sinks import SinkVerbs
 from streame.api.table import TableVerbs
 from streame.api.top_k import TopKVerbs
+from streame.api.unique import UniqueVerbs
 from streame.api.windows import WindowVerbs
 from streame.core.schemas import as_schema
 from streame.errors import PlanError
@@ -48,6 +49,7 @@ class StreamDataFrame(
     TableVerbs,
     JoinVerbs,
     TopKVerbs,
+    UniqueVerbs,
     SinkVerbs,
 ):
     """A plan over rows that never stop arriving, with the methods of `polars.LazyFrame`.

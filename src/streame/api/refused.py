@@ -61,7 +61,6 @@ REFUSED: dict[str, str] = {
     "std": _WHOLE,
     "sum": _WHOLE,
     "tail": _ORDER,
-    "unique": "which rows are new depends on all rows before, and such state is not part of this version",
     "update": "use join on a table and pl.coalesce",
     "var": _WHOLE,
     "with_columns_seq": "use with_columns",

@@ -10,6 +10,7 @@ from streame.core.salvage import may_fail
 from streame.plan.joins import StreamsJoin
 from streame.plan.nodes import Concat, Filter, Late, Node, Project, Scan, SetEventTime, TableJoin, walk
 from streame.plan.rewrite import rewrite
+from streame.plan.unique import Unique
 
 Needed = dict[int, set[str]]
 
@@ -57,6 +58,9 @@ def _needed_of_inputs(node: Node, outputs: set[str]) -> list[set[str]]:
             return node.needs(outputs)
         case SetEventTime():
             return [outputs | {node.column}]
+        case Unique():
+            time = {node.input.event_time.column} if node.input.event_time is not None else set[str]()
+            return [outputs | set(node.subset) | time]
         case _:
             return [
                 set(each.schema) if read is None else set(read)

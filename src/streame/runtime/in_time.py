@@ -1,0 +1,63 @@
+"""In time: rows wait until no older one can come, and then come out in the order of time."""
+
+import numpy as np
+import polars as pl
+
+from streame.core.hidden import POSITION
+from streame.core.metrics import NO_STATE, StateSize
+from streame.core.positions import POSITION_DTYPE
+from streame.core.time import WATERMARK_MAX, EventTime, Ticks
+from streame.state.rows import as_index
+from streame.state.timeline import Timeline
+
+
+class InTime:
+    """Rows that wait for event time, in order of it; those of equal time stand in the order of their sources.
+
+    Args:
+        time: the event time of the rows.
+    """
+
+    def __init__(self, time: EventTime) -> None:
+        self._time = time
+        self._columns: list[str] = []
+        self._waiting: Timeline | None = None
+
+    @property
+    def size(self) -> StateSize:
+        """How many rows wait, and about how much memory they take."""
+        return NO_STATE if self._waiting is None else self._waiting.size
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Let rows wait.
+
+        Args:
+            frame: rows that have a time; if the first ones carry positions, all may.
+        """
+        if self._waiting is None:
+            self._columns = frame.columns
+            self._waiting = Timeline(frame.schema)
+        if frame.columns != self._columns:
+            if POSITION not in frame.columns:
+                frame = frame.with_columns(pl.lit(None, POSITION_DTYPE).alias(POSITION))
+            frame = frame.select(self._columns)
+        # The last of all times would never come.
+        self._waiting.add(np.minimum(self._time.ticks(frame), WATERMARK_MAX - 1), frame)
+
+    def take(self, before: int) -> tuple[Ticks, pl.DataFrame]:
+        """Take out the rows of earlier times than `before` in ticks, in order; and their times."""
+        if self._waiting is None:
+            return np.empty(0, np.int64), pl.DataFrame()
+        times, rows = self._waiting.take(before)
+        if POSITION not in rows.columns:
+            return times, rows
+        same = times[1:] == times[:-1]
+        tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+        if not len(tied):
+            return times, rows
+        among = pl.DataFrame([pl.Series("time", times[tied]), rows[POSITION][as_index(tied)]])
+        order = np.arange(len(times))
+        order[tied] = tied[
+            among.select(pl.arg_sort_by("time", POSITION, maintain_order=True)).to_series().to_numpy()
+        ]
+        return times, rows[as_index(order)]
