@@ -61,14 +61,14 @@ def test_blocks_rest_only_where_they_take_much() -> None:
     first, second = Block([(0, 1)]), Block([(1, 2)])
     for block in (first, second):
         blocks.add(block, block.names)
-        block.pairs.numbers(0, np.arange(3_000_000, dtype=np.int32))
+        block.pairs.numbers(0, np.arange(2**20, dtype=np.int32))
     size = first.pairs.memory_bytes
     blocks.rest([second])
     assert first.pairs.memory_bytes == size
-    for number in range(10):
+    for number in range(20):
         blocks.add(large := Block([(2, number)]), large.names)
-        large.pairs.numbers(0, np.arange(3_000_000, dtype=np.int32))
+        large.pairs.numbers(0, np.arange(2**20, dtype=np.int32))
     blocks.rest([second])
     assert first.pairs.memory_bytes < size
     assert second.pairs.memory_bytes == size
-    assert blocks.groups == 12 * 3_000_000
+    assert blocks.groups == 22 * 2**20

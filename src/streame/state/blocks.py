@@ -97,7 +97,7 @@ class Blocks(Generic[B]):
 
     def rest(self, busy: Sequence[B]) -> None:
         """Free what the blocks that are not busy can make again, if they take much."""
-        if sum(block.pairs.memory_bytes for block in self) > _TABLES_BYTES_MAX:
+        if sum(block.pairs.table_bytes for block in self) > _TABLES_BYTES_MAX:
             kept = set(map(id, busy))
             for block in self:
                 if id(block) not in kept:

@@ -49,11 +49,15 @@ class Pairs:
         return self._slots[: self._count]
 
     @property
+    def table_bytes(self) -> int:
+        """The size of what `rest` frees."""
+        table = self._table.nbytes if self._table is not None else 0
+        return table + (self._index.memory_bytes if self._index is not None else 0)
+
+    @property
     def memory_bytes(self) -> int:
         """The size of all of it."""
-        table = self._table.nbytes if self._table is not None else 0
-        index = self._index.memory_bytes if self._index is not None else 0
-        return table + index + self._places.nbytes + self._slots.nbytes
+        return self.table_bytes + self._places.nbytes + self._slots.nbytes
 
     def numbers(self, places: Places | int, slots: Slots) -> Slots:
         """The number of each pair; new pairs get the next numbers in the order of their first row.
