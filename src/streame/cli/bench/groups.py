@@ -18,6 +18,16 @@ def totals(stream: st.StreamDataFrame) -> st.StreamDataFrame:
     return stream.group_by("user_id").agg(n=pl.len(), spent=(pl.col("price") * pl.col("qty")).sum())
 
 
+def distinct(stream: st.StreamDataFrame) -> st.StreamDataFrame:
+    """The first order of an item by a user in an hour; all orders fall into one."""
+    return stream.unique(["user_id", "item"], keep="first", within="1h")
+
+
+def distinct_at_once(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """The same in Polars."""
+    return frame.unique(["user_id", "item"], keep="first")
+
+
 def running(rows: pl.DataFrame, paid: int, group: st.Group) -> tuple[pl.DataFrame, int]:
     """A user's orders with what was ordered up to then."""
     so_far = rows["qty"].cum_sum() + paid
@@ -46,6 +56,16 @@ CASES = (
         rows=5_000_000,
         smoke_rows=200_000,
         bars=(Bar("rows_per_s", 2.5e6),),
+        rounds=3,
+    ),
+    Case(
+        "unique",
+        f"the first order of each of 1,000 items by each of {FEW_USERS:,} users",
+        streame=streame(placed_by(FEW_USERS), distinct),
+        peer=polars(placed_by(FEW_USERS), distinct_at_once),
+        peer_name="Polars, one call",
+        rows=2_000_000,
+        smoke_rows=100_000,
         rounds=3,
     ),
     Case(
