@@ -51,7 +51,7 @@ class _Rows(Enum):
     OTHER = "another number"
 
 
-_AGGREGATE = "it needs all rows at once, and grouping is not part of this version"
+_AGGREGATE = "it needs all rows at once; use group_by(...).agg(...) or windows, and join the result"
 _NEIGHBOURS = "it needs other rows than its own, and those may be in another batch or not have arrived yet"
 _PYTHON = (
     "Streame cannot see whether a Python function needs other rows than its own; "
