@@ -321,7 +321,7 @@ def test_the_message_says_what_where_which_part_why_and_what_to_do() -> None:
         require_row_wise((i - i.mean()).alias("x"), FRAME.schema, where="with_columns")
     assert str(refused.value) == (
         'with_columns: col("i").mean() in [(col("i")) - (col("i").mean())].alias("x") is refused: it needs all '
-        "rows at once; use group_by"
+        "rows at once; use group_by(...).agg(...) or windows, and join the result"
     )
 
 
