@@ -1,13 +1,14 @@
 """Every pipeline of this folder runs three ways, and each time gives the rows of the file beside it.
 
 A pipeline is a module with `INPUTS`, the `Given` rows by source, and `pipeline`, which takes the sources by name and
-returns its outputs by name. `STREAME_GOLDEN=write` writes the golden files anew.
+returns its outputs by name. Of changes the file has what they come to. `STREAME_GOLDEN=write` writes the golden files anew.
 """
 
 import importlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -16,6 +17,15 @@ import polars as pl
 import pytest
 
 import streame as st
+from streame.api.job import write_job
+from streame.core.changes import DIFF, fold
+from streame.core.clock import ManualClock
+from streame.core.config import Config
+from streame.io.memory import MemorySink
+from streame.plan.lower import lower
+from streame.plan.nodes import Write
+from streame.plan.optimizer import optimize
+from streame.runtime.local import LocalRun
 from streame.testing import Driver
 from tests.pipelines.given import Given
 
@@ -24,41 +34,45 @@ NAMES = sorted(
     path.stem for path in HERE.glob("*.py") if path.stem not in {"__init__", "given", "test_golden"}
 )
 
+HANGS_AFTER_S = 20.0
+
 Lines = list[str]
 Build = Callable[..., Mapping[str, st.StreamDataFrame]]
 
 
 def run(build: Build, inputs: Mapping[str, Given], cuts: list[int], parallelism: int) -> Lines:
-    """The outputs of a job in threads."""
-    outputs = build(**{name: given.scan(name, cuts) for name, given in inputs.items()})
-    queues: dict[str, SimpleQueue[Any]] = {name: SimpleQueue() for name in outputs}
-    sinks = [frame.sink_queue(queues[name], as_frames=True, name=name) for name, frame in outputs.items()]
-    st.job(sinks).run(parallelism=parallelism)
-    return [line for name, queue in queues.items() for frame in frames(queue) for line in lines(name, frame)]
-
-
-def frames(queue: SimpleQueue[Any]) -> Iterator[pl.DataFrame]:
-    """What is in a queue, up to its end."""
-    while (item := queue.get()) is not st.END:
-        yield item
+    """The outputs of a job in threads; its clock stands still but for what the inputs say."""
+    clock = ManualClock()
+    outputs = build(**{name: given.scan(name, cuts, clock) for name, given in inputs.items()})
+    sinks = {name: MemorySink(folds=frame.node.is_changes) for name, frame in outputs.items()}
+    jobs = [write_job(frame.node, partial(sinks.__getitem__, name), name) for name, frame in outputs.items()]
+    optimized = [node for node in optimize(st.job(jobs).writes) if isinstance(node, Write)]
+    job = LocalRun(lower(optimized, Config(parallelism=parallelism)), Config(), clock)
+    job.start()
+    assert job.wait(HANGS_AFTER_S), "the job hangs"
+    return [line for name, sink in sinks.items() for line in lines(name, sink.frame())]
 
 
 def drive(build: Build, inputs: Mapping[str, Given]) -> Lines:
     """The outputs of the tasks stepped by hand, the sources in turn, two rows each."""
-    outputs = build(**{name: given.scan(name, [2]) for name, given in inputs.items()})
+    outputs = build(**{name: given.scan(name, [2], ManualClock()) for name, given in inputs.items()})
     sinks = [frame.sink_queue(SimpleQueue(), name=name) for name, frame in outputs.items()]
-    waiting = {name: given.batches([2]) for name, given in inputs.items()}
-    with Driver(st.job(sinks)) as driver:
+    waiting = {name: given.steps([2]) for name, given in inputs.items()}
+    splits = {name: given.splits for name, given in inputs.items() if given.has_events}
+    with Driver(st.job(sinks), splits=splits) as driver:
         while any(waiting.values()):
-            for name, batches in waiting.items():
-                if batches:
-                    driver.push(batches.pop(0), to=name)
-    return [
-        line
-        for name, sink in zip(outputs, driver.sinks, strict=True)
-        for frame in driver.take(sink)
-        for line in lines(name, frame)
-    ]
+            for name, steps in waiting.items():
+                match steps.pop(0) if steps else None:
+                    case str(duration):
+                        driver.advance(duration)
+                    case (split, rows):
+                        driver.push(rows, to=name, split=split)
+    found: Lines = []
+    for (name, frame), sink in zip(outputs.items(), driver.sinks, strict=True):
+        empty = pl.DataFrame(schema={**frame.schema, **({DIFF: pl.Int64()} if frame.node.is_changes else {})})
+        rows = pl.concat([empty, *driver.take(sink)])
+        found += lines(name, fold(rows) if frame.node.is_changes else rows)
+    return found
 
 
 def lines(name: str, frame: pl.DataFrame) -> Lines:
