@@ -2,6 +2,7 @@
 
 from streame.api.dataframe import StreamDataFrame, concat
 from streame.api.job import Job, JobHandle, JobStatus, job
+from streame.api.now import now
 from streame.api.scan import scan, scan_frames, scan_queue, scan_rows
 from streame.api.scan_files import scan_csv, scan_ipc, scan_ndjson, scan_parquet
 from streame.api.sinks import sink
@@ -39,6 +40,7 @@ __all__ = [
     "approx_quantile",
     "concat",
     "job",
+    "now",
     "scan",
     "scan_csv",
     "scan_frames",

@@ -10,6 +10,7 @@ from polars._typing import ClosedInterval, IntoExpr, Label
 from streame.api.group_aggregates import Frame, GroupAggregates
 from streame.api.grouping import with_key_columns
 from streame.api.handle import Handle
+from streame.api.now import Now
 from streame.api.refused import RefusedVerbError
 from streame.core.aggregate_arguments import parse_aggregates
 from streame.core.aggregates import split_aggregates
@@ -21,6 +22,7 @@ from streame.core.time import EventTime
 from streame.core.user_aggregates import IntoAggregate
 from streame.core.windows import WINDOW_ENDS, WindowRule, window_rule
 from streame.errors import PlanError
+from streame.plan.clock_time import ClockTime
 from streame.plan.windows import WindowAggregate
 
 _VERB = "group_by_dynamic"
@@ -128,7 +130,7 @@ class WindowVerbs(Handle):
 
     def group_by_dynamic(
         self,
-        index_column: str | pl.Expr,
+        index_column: str | pl.Expr | Now,
         *,
         every: str | timedelta,
         period: str | timedelta | None = None,
@@ -154,7 +156,8 @@ class WindowVerbs(Handle):
         are the groups of the windows that are open, and of those that are kept for `lateness`.
 
         Args:
-            index_column: the event time of the stream: a Datetime, a Date, an Int64 or an Int32.
+            index_column: the event time of the stream: a Datetime, a Date, an Int64 or an Int32. `st.now()` makes
+                windows of the time in which rows come, which close by the wall clock.
             every: how far the starts of windows are apart: a duration as Polars writes it, with days and months of
                 the calendar (`"1h"`, `"1d"`, `"1mo"`), a timedelta, or `"10i"` for an integer column.
             period: how long a window is; until the next one starts by default.
@@ -227,7 +230,7 @@ class WindowVerbs(Handle):
                 )
         scale = time.ns_per_tick // rule.calendar.ns_per_tick
         return WindowGroups(
-            self,
+            self._with(ClockTime(self._node, rule)) if isinstance(index_column, Now) else self,
             keys,
             rule,
             parse_emission(emit, where=_VERB),
@@ -236,8 +239,10 @@ class WindowVerbs(Handle):
             include_boundaries=include_boundaries,
         )
 
-    def _time_of(self, index_column: str | pl.Expr) -> EventTime:
+    def _time_of(self, index_column: str | pl.Expr | Now) -> EventTime:
         """The event time, if that is what the column is."""
+        if isinstance(index_column, Now):
+            return self._clock_time(index_column)
         column = is_column(index_column) if isinstance(index_column, pl.Expr) else index_column
         if column is None:
             raise PlanError(f"{_VERB}: index_column must be a column; compute it with with_columns before")
@@ -252,6 +257,20 @@ class WindowVerbs(Handle):
         if time.is_ticks and time.dtype not in {pl.Int64, pl.Int32}:
             raise PlanError(f"{_VERB}: {column!r} is of dtype {time.dtype}; cast it to Int64 before")
         return time
+
+    def _clock_time(self, index_column: Now) -> EventTime:
+        """The time of the wall clock, if it can stand beside the rows."""
+        if self._node.is_changes:
+            raise PlanError(
+                f"{_VERB}: a row of a changes stream would be taken back in another window than it came in; use the "
+                "event time of the stream"
+            )
+        if index_column.name in self.schema:
+            raise PlanError(
+                f"{_VERB}: there is a column {index_column.name!r} already; give the windows another name, as in "
+                'st.now("at")'
+            )
+        return index_column.time
 
 
 _REFUSED = {

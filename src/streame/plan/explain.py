@@ -7,6 +7,7 @@ from functools import singledispatch
 import polars as pl
 
 from streame.core.expressions import to_text
+from streame.plan.clock_time import ClockTime
 from streame.plan.names import Names, operator_names
 from streame.plan.nodes import (
     Concat,
@@ -107,6 +108,8 @@ def _title(chain: list[Node]) -> str:
             return f"{stateful.name} ({stateful.title})"
         case [SetEventTime() as timed]:
             return f"event time {timed.column}"
+        case [ClockTime() as clock]:
+            return f"event time {clock.rule.time.column}: when a row comes, by the wall clock"
         case [Late()]:
             return "late rows of what follows"
         case [Concat()]:
@@ -147,6 +150,11 @@ def _(node: SetEventTime) -> list[str]:
     )
     idle = seconds(node.idle_timeout_us * 1000)
     return [f"rows may be {late} late; a split that gives nothing for {idle} is not waited for"]
+
+
+@describe.register(ClockTime)
+def _(node: ClockTime) -> list[str]:
+    return ["not repeatable: which rows meet in a window depends on when they are read"]
 
 
 @describe.register(Stateful)

@@ -3,6 +3,7 @@
 from collections.abc import Container, Sequence
 from itertools import chain, count
 
+from streame.plan.clock_time import ClockTime
 from streame.plan.nodes import (
     Concat,
     Filter,
@@ -57,6 +58,8 @@ def _word(node: Node) -> str:
             return "concat"
         case SetEventTime():
             return "event_time"
+        case ClockTime():
+            return "clock_time"
         case Rejected():
             return "rejected"
         case Late():

@@ -7,6 +7,7 @@ import polars as pl
 
 from streame.core.expressions import NamedExpr, referenced_columns
 from streame.core.salvage import may_fail
+from streame.plan.clock_time import ClockTime
 from streame.plan.joins import StreamsJoin
 from streame.plan.nodes import Concat, Filter, Late, Node, Project, Scan, SetEventTime, TableJoin, walk
 from streame.plan.rewrite import rewrite
@@ -58,6 +59,8 @@ def _needed_of_inputs(node: Node, outputs: set[str]) -> list[set[str]]:
             return node.needs(outputs)
         case SetEventTime():
             return [outputs | {node.column}]
+        case ClockTime():
+            return [outputs - {node.rule.time.column}]
         case Unique():
             time = {node.input.event_time.column} if node.input.event_time is not None else set[str]()
             return [outputs | set(node.subset) | time]
