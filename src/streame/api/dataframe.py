@@ -5,6 +5,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import polars as pl
 
+from streame.api.counts import CountVerbs
 from streame.api.event_time import EventTimeVerbs
 from streame.api.grouping import GroupByVerbs
 from streame.api.job import write_job
@@ -46,6 +47,7 @@ class StreamDataFrame(
     GroupByVerbs,
     WindowVerbs,
     SessionVerbs,
+    CountVerbs,
     TableVerbs,
     JoinVerbs,
     TopKVerbs,

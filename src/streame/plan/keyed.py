@@ -117,3 +117,45 @@ class SessionAggregate(KeyedAggregate):
     def _is_changes(self) -> bool:
         """Where results are said before they are final."""
         return self.rule.is_changes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CountAggregate(KeyedAggregate):
+    """One row for every so many rows of a key.
+
+    Args:
+        count: how many rows.
+    """
+
+    count: int
+
+    @property
+    def schema(self) -> pl.Schema:
+        """The keys, the first and the last time where there is one, then the results."""
+        time = self.input.event_time
+        times = {} if time is None else {START: time.dtype, END: time.dtype}
+        return pl.Schema({**self.key_schema, **times, **self.aggregation.outputs})
+
+    @property
+    def title(self) -> str:
+        """The number and the keys."""
+        return f"every {self.count} rows{self.by}"
+
+    @property
+    def details(self) -> list[str]:
+        """The order of the rows, and the results."""
+        time = self.input.event_time
+        order = "as they come" if time is None else f"by {time.column}"
+        return [f"{order}; at the end of the input those that are left", *self.results_text]
+
+    @property
+    def bound(self) -> str:
+        """The windows that are not complete."""
+        waiting = "" if self.input.event_time is None else ", and the rows whose time has not come"
+        many = ", bounded by the number of keys" if self.keys else ""
+        return f"{self.kept} per window that is not complete, one for each key{many}{waiting}"
+
+    def _event_time(self) -> EventTime | None:
+        """The time of a window's last row."""
+        time = self.input.event_time
+        return None if time is None else EventTime(END, time.dtype)

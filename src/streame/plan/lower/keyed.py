@@ -6,11 +6,12 @@ from functools import partial
 import polars as pl
 
 from streame.core.salvage import may_fail
-from streame.plan.keyed import KeyedAggregate, SessionAggregate
+from streame.plan.keyed import CountAggregate, KeyedAggregate, SessionAggregate
 from streame.plan.lower.lowering import Lowering, Rows, lower_node
 from streame.runtime.admission import Admission
 from streame.runtime.graph import Edge
 from streame.runtime.operator import Operator
+from streame.runtime.operators.count_window import CountWindowOperator
 from streame.runtime.operators.session import SessionOperator
 from streame.runtime.preparation import Preparation
 
@@ -25,6 +26,24 @@ def _(node: SessionAggregate, lowering: Lowering) -> Rows:
         key_schema=node.key_schema,
         aggregation=node.aggregation,
         admission=_admission(node, lowering, upstream, node.rule.lateness + node.rule.gap - 1),
+        preparation=_preparation(node, lowering, upstream),
+    )
+    return _add(node, lowering, upstream, make)
+
+
+@lower_node.register(CountAggregate)
+def _(node: CountAggregate, lowering: Lowering) -> Rows:
+    upstream = _upstream(node, lowering)
+    timed = node.input.event_time is not None
+    if timed and not lowering.order_is_known(upstream):
+        lowering.keep_positions(upstream)
+    make = partial(
+        CountWindowOperator,
+        node.count,
+        keys=[column for column, _ in node.keys],
+        key_schema=node.key_schema,
+        aggregation=node.aggregation,
+        admission=_admission(node, lowering, upstream) if timed else None,
         preparation=_preparation(node, lowering, upstream),
     )
     return _add(node, lowering, upstream, make)
