@@ -1,5 +1,7 @@
 """Rows without repetition are those of Polars, whatever the disorder within the watermark."""
 
+from typing import Any
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ import streame as st
 from streame.core.changes import fold
 from streame.testing import Driver, strategies
 from tests.properties.running import examples, rows_of, scanned
-from tests.properties.test_group_by import keys, same
+from tests.properties.test_group_by import follow, keys, same
 from tests.properties.timed import TIME, duration, play, ticks
 
 pytestmark = pytest.mark.timeout(600)
@@ -69,7 +71,7 @@ def test_the_last_row_and_rows_without_an_equal_so_far(data: hst.DataObject) -> 
     dtype = data.draw(hst.sampled_from(strategies.TIMES))
     key = data.draw(keys())
     rows = data.draw(strategies.timed_frames(key, VALUES, dtype=dtype), label="rows")
-    keep = data.draw(hst.sampled_from(["last", "none"]), label="keep")
+    keep: Any = data.draw(hst.sampled_from(["last", "none"]), label="keep")
     subset = data.draw(hst.sampled_from([list(key), [*key, "v"], None]), label="subset")
 
     def verb(frame: st.StreamDataFrame) -> st.StreamDataFrame:
@@ -86,7 +88,7 @@ def test_without_event_time_rows_go_by_their_order_in_the_source(data: hst.DataO
     key = data.draw(keys())
     rows = data.draw(strategies.keyed_frames(key, VALUES), label="rows")
     cuts = data.draw(strategies.batch_cuts(rows))
-    keep = data.draw(hst.sampled_from(["any", "first", "last", "none"]), label="keep")
+    keep: Any = data.draw(hst.sampled_from(["any", "first", "last", "none"]), label="keep")
     parallelism = data.draw(hst.sampled_from([1, 2, 3]), label="parallelism")
     polars_keep = "first" if keep == "any" else keep
     with Driver(scanned(cuts, "rows").unique(list(key), keep=keep), parallelism=parallelism) as driver:
@@ -94,8 +96,21 @@ def test_without_event_time_rows_go_by_their_order_in_the_source(data: hst.DataO
         for number, cut in enumerate(cuts):
             driver.push(cut)
             said += driver.take()
-            expected = pl.concat(cuts[: number + 1]).unique(list(key), keep=polars_keep)  # type: ignore[arg-type]
+            expected = pl.concat(cuts[: number + 1]).unique(list(key), keep=polars_keep)
             diff = {} if polars_keep == "first" else {"_diff": pl.Int64()}
             found = pl.concat([pl.DataFrame(schema={**expected.schema, **diff}), *said])
             found = fold(found) if diff else found
             assert rows_of(found) == rows_of(expected)
+
+
+@given(hst.data())
+@settings(max_examples=examples(60))
+def test_rows_of_a_changes_stream_that_are_there(data: hst.DataObject) -> None:
+    rows = data.draw(strategies.keyed_frames({"k": pl.String()}, VALUES), label="rows")
+    cuts = data.draw(strategies.batch_cuts(rows))
+    keep: Any = data.draw(hst.sampled_from(["any", "last", "none"]), label="keep")
+
+    def sizes(frame: Any) -> Any:
+        return frame.group_by("k").agg(n=pl.len(), low=pl.col("v").min()).select("n", "low").unique(keep=keep)
+
+    follow(sizes(scanned(cuts, "rows")), cuts, sizes, data.draw(hst.sampled_from([1, 3])))

@@ -7,7 +7,7 @@ from typing import Literal, Self
 import polars as pl
 from polars._typing import IntoExpr
 
-from streame.api.grouping import with_key_columns
+from streame.api.grouping import GroupBy, with_key_columns
 from streame.api.handle import Handle
 from streame.core.durations import duration_ticks
 from streame.core.expressions import parse_exprs
@@ -52,11 +52,11 @@ class UniqueVerbs(Handle):
             name: the name of the operator, unique in the job; derived from the columns by default.
 
         Returns:
-            The rows as they are; with `keep="last"` or `"none"` a changes stream.
+            The rows as they are; with `keep="last"` or `"none"`, or of a changes stream, a changes stream.
 
         Raises:
             PlanError: when a column does not exist or cannot be compared, `within` is used without event time or with
-                another `keep`, or the stream is a changes stream.
+                another `keep`; or `subset` with a changes stream, whose rows can only be compared as a whole.
 
         Example:
             >>> import polars as pl, streame as st
@@ -68,16 +68,13 @@ class UniqueVerbs(Handle):
         """
         if keep not in _KEEPS:
             raise PlanError(f"unique: keep={keep!r} does not exist; use {', '.join(map(repr, _KEEPS))}")
-        if self._node.is_changes:
-            raise PlanError(
-                "unique: the rows of a changes stream may be taken back; use group_by(...).agg(...) in its place, which "
-                "can undo them, or unique before the verb that says changes"
-            )
         given = [pl.all()] if subset is None else [subset]
         keys = parse_exprs(given, {}, self.schema, where="unique")
         if not keys:
             raise PlanError("unique: subset names no column")
         check_key_dtypes(pl.Schema({key.name: key.dtype for key in keys}), "unique")
+        if self._node.is_changes:
+            return self._unique_of_changes({key.column for key in keys}, keep, within, name)
         frame, columns = with_key_columns(self, keys)
         subset_names = tuple(column for column, _ in columns)
         node = Unique(
@@ -91,6 +88,19 @@ class UniqueVerbs(Handle):
             in_order=maintain_order,
         )
         return self._with(node)
+
+    def _unique_of_changes(
+        self, columns: set[str | None], keep: str, within: object, name: str | None
+    ) -> Self:
+        """The rows of a changes stream that are there at all, or once."""
+        if columns != set(self.columns) or within is not None:
+            raise PlanError(
+                "unique: the rows of a changes stream may be taken back, so they can only be compared as a whole; leave "
+                "subset and within out, or use group_by(...).agg(...), or unique before the verb that says changes"
+            )
+        rows = parse_exprs([pl.all()], {}, self.schema, where="unique")
+        there = pl.len() == 1 if keep == "none" else pl.len() > 0
+        return GroupBy(self, rows, "changes", name or "unique").having(there).agg()
 
     def _within(self, within: str | timedelta | int | None, keep: str) -> int | None:
         """The duration in ticks of event time."""

@@ -89,7 +89,7 @@ class CountedRows:
         self._state.add(number_of, rows)
         last = np.flatnonzero(np.append(first[1:], True)[: len(first)])
         left = (place[last] + 1) % self._count
-        self._open_windows += np.count_nonzero(left) - np.count_nonzero(begun[last])
+        self._open_windows += int(np.count_nonzero(left)) - int(np.count_nonzero(begun[last]))
         self._rows[slots[last]] = left
         self._number[slots[last]] = numbers[last]
         self._ends[numbers[last]] = times[last]
