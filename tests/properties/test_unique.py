@@ -90,7 +90,7 @@ def test_without_event_time_rows_go_by_their_order_in_the_source(data: hst.DataO
     cuts = data.draw(strategies.batch_cuts(rows))
     keep: Any = data.draw(hst.sampled_from(["any", "first", "last", "none"]), label="keep")
     parallelism = data.draw(hst.sampled_from([1, 2, 3]), label="parallelism")
-    polars_keep = "first" if keep == "any" else keep
+    polars_keep: Any = "first" if keep == "any" else keep
     with Driver(scanned(cuts, "rows").unique(list(key), keep=keep), parallelism=parallelism) as driver:
         said: list[pl.DataFrame] = []
         for number, cut in enumerate(cuts):

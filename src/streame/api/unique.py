@@ -73,13 +73,14 @@ class UniqueVerbs(Handle):
         if not keys:
             raise PlanError("unique: subset names no column")
         check_key_dtypes(pl.Schema({key.name: key.dtype for key in keys}), "unique")
+        words = ["unique", *([] if subset is None else [", ".join(key.name for key in keys)])]
+        word = " ".join(words if keep == "any" else [*words, keep])
         if self._node.is_changes:
-            return self._unique_of_changes({key.column for key in keys}, keep, within, name)
+            return self._unique_of_changes({key.column for key in keys}, keep, within, name or word)
         frame, columns = with_key_columns(self, keys)
         subset_names = tuple(column for column, _ in columns)
         node = Unique(
-            name=name
-            or f"unique {', '.join(key.name for key in keys)}" + ("" if keep == "any" else f" {keep}"),
+            name=name or word,
             input=frame.node,
             subset=subset_names,
             computed=tuple(column for column in subset_names if column not in self.schema),
@@ -89,9 +90,7 @@ class UniqueVerbs(Handle):
         )
         return self._with(node)
 
-    def _unique_of_changes(
-        self, columns: set[str | None], keep: str, within: object, name: str | None
-    ) -> Self:
+    def _unique_of_changes(self, columns: set[str | None], keep: str, within: object, name: str) -> Self:
         """The rows of a changes stream that are there at all, or once."""
         if columns != set(self.columns) or within is not None:
             raise PlanError(
@@ -100,7 +99,7 @@ class UniqueVerbs(Handle):
             )
         rows = parse_exprs([pl.all()], {}, self.schema, where="unique")
         there = pl.len() == 1 if keep == "none" else pl.len() > 0
-        return GroupBy(self, rows, "changes", name or "unique").having(there).agg()
+        return GroupBy(self, rows, "changes", name).having(there).agg()
 
     def _within(self, within: str | timedelta | int | None, keep: str) -> int | None:
         """The duration in ticks of event time."""
