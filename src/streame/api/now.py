@@ -47,8 +47,8 @@ def now(name: str = "now", *, time_zone: str = "UTC") -> Now:
         >>> import polars as pl, streame as st
         >>> clicks = st.scan_frames([pl.DataFrame({"page": ["a", "b", "a"]})])
         >>> counts = clicks.group_by_dynamic(st.now(), every="1h", group_by="page").agg(n=pl.len())
-        >>> counts.schema
-        Schema({'page': String, 'now': Datetime(time_unit='us', time_zone='UTC'), 'n': UInt32})
+        >>> counts.columns
+        ['page', 'now', 'n']
     """
     try:
         pl.Series([0], dtype=pl.Int64).cast(pl.Datetime("us", time_zone)).dt.truncate("1d")
