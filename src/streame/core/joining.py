@@ -13,9 +13,6 @@ from streame.errors import PlanError
 JoinHow = Literal["inner", "left", "right", "full", "semi", "anti"]
 JOIN_HOWS: tuple[JoinHow, ...] = ("inner", "left", "right", "full", "semi", "anti")
 
-NO_KEY = "0"
-"""The one column of a key that has none: all rows have the same key."""
-
 
 @dataclass(frozen=True, slots=True)
 class JoinColumn:
@@ -83,7 +80,7 @@ class JoinKeys:
     Args:
         left: those of the left side.
         right: those of the right side.
-        schema: the dtypes in which they are compared, by place; one column where there is no key.
+        schema: the dtypes in which they are compared, by place.
         nulls_equal: whether null matches null.
     """
 
@@ -125,8 +122,7 @@ def join_keys(
         dtypes[str(place)] = _joined_schema(
             sides, verb, left_on=one, right_on=other, how="full", coalesce=True
         )[one]
-    schema = pl.Schema(dtypes or {NO_KEY: pl.Int8()})
-    return JoinKeys(tuple(on[0]), tuple(on[1]), schema, nulls_equal)
+    return JoinKeys(tuple(on[0]), tuple(on[1]), pl.Schema(dtypes), nulls_equal)
 
 
 def join_columns(

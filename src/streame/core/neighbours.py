@@ -48,6 +48,25 @@ def following(
     return np.where(found >= 0, last - found, -1)
 
 
+def last_of_equals(slots: Slots, times: Ticks) -> RowNumbers:
+    """For each row the last one of its slot and time; the times are in order."""
+    numbers = np.arange(len(times))
+    same = times[1:] == times[:-1]
+    tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    if len(tied):
+        some_slots, some_times = slots[tied], times[tied]
+        numbers[tied] = tied[previous(some_slots, some_times, some_slots, some_times, exact=True)]
+    return numbers
+
+
+def first_of_slots(slots: Slots) -> tuple[Slots, RowNumbers]:
+    """The slots that there are, and the first row of each."""
+    first = np.full(int(slots.max(initial=-1)) + 1, -1)
+    first[slots[::-1]] = np.arange(len(slots))[::-1]
+    there = np.flatnonzero(first >= 0)
+    return there.astype(np.int32), first[there]
+
+
 def _one_slot(slots: Slots, other_slots: Slots) -> bool:
     """Whether all rows have the same key."""
     slot = slots[0]

@@ -2,7 +2,7 @@
 
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 import polars as pl
@@ -289,6 +289,23 @@ class TableJoin(Node):
     def _event_time(self) -> EventTime | None:
         """That of the stream."""
         return self.input.event_time
+
+    def needs(self, outputs: set[str]) -> list[set[str]]:
+        """What it must get, input by input, for these of its columns to come out."""
+        time = self.input.event_time
+        left = (outputs - {name for _, name in self.right_outputs}) | set(self.left_on)
+        if time is not None and self.wait != 0:
+            left.add(time.column)
+        right = {column for column, name in self.right_outputs if name in outputs} | set(self.right_on)
+        # A row that is taken back is known by all of its columns.
+        return [left & set(self.input.schema), set(self.table.schema) if self.table.is_changes else right]
+
+    def narrowed(self, outputs: set[str]) -> "TableJoin":
+        """The same with these columns of the table only."""
+        right = tuple((column, name) for column, name in self.right_outputs if name in outputs)
+        kept = {*self.input.schema, *(name for _, name in right)}
+        output = pl.Schema({name: dtype for name, dtype in self.output.items() if name in kept})
+        return replace(self, right_outputs=right, output=output)
 
     def _is_changes(self) -> bool:
         """As the stream: a row that has met the table's row is not taken back because that changes."""

@@ -1,16 +1,19 @@
 """What the operators that join two streams have in common."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
+from streame.core.frames import frame_of, picked
 from streame.core.hidden import BEHIND, user_frame
-from streame.core.joining import NO_KEY, JoinKeys, late_columns
+from streame.core.joining import JoinKeys, late_columns
 from streame.core.messages import BATCH_ROWS_MAX, Batch
 from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, EventTime, Mask, Ticks
 from streame.runtime.operator import Collector
+from streame.state.shared_keys import OneKey, SharedKeys, Store
 
 LEFT, RIGHT = 0, 1
 
@@ -78,6 +81,7 @@ class Intake:
     def __init__(self, sides: tuple[JoinSide, JoinSide], keys: JoinKeys) -> None:
         self._sides = sides
         self._keys = keys
+        self._kept = [list(side.kept) for side in sides]
         self._late = late_columns(sides[LEFT].schema, sides[RIGHT].schema)
         self.watermark = WATERMARK_MIN
 
@@ -98,7 +102,7 @@ class Intake:
             frame, times = rows_where(frame, ~late), times[~late]
             unknown = None if unknown is None else unknown[~late]
         keys = self.keys(port, frame)
-        alone = None if self._keys.nulls_equal else any_null(keys)
+        alone = None if self._keys.nulls_equal or not self._keys.left else any_null(keys)
         if unknown is not None:
             alone = unknown if alone is None else alone | unknown
         if alone is None:
@@ -107,12 +111,19 @@ class Intake:
         return Arrived(rows_where(frame, kept), times[kept], rows_where(keys, kept), rows_where(frame, alone))
 
     def keys(self, port: int, frame: pl.DataFrame) -> pl.DataFrame:
-        """The keys of rows, in the dtypes that both sides have in common and with names by their place."""
+        """The keys of rows, in the dtypes that both sides have in common and with names by their place.
+
+        Where there are no key columns, the rows themselves.
+        """
         names = self._keys.left if port == LEFT else self._keys.right
         if not names:
-            return pl.DataFrame({NO_KEY: np.zeros(frame.height, np.int8)})
+            return frame
         columns = zip(self._keys.schema.items(), names, strict=True)
-        return pl.DataFrame([frame[name].cast(dtype).alias(place) for (place, dtype), name in columns])
+        return frame_of([frame.get_column(name).cast(dtype).alias(place) for (place, dtype), name in columns])
+
+    def rows(self, port: int, frame: pl.DataFrame) -> pl.DataFrame:
+        """What is kept of rows."""
+        return picked(frame, self._kept[port])
 
     def _are_late(self, frame: pl.DataFrame, times: Ticks, unknown: Mask | None) -> Mask | None:
         """Which rows are behind their own split's watermark, or behind that of all; `None` where none is."""
@@ -125,6 +136,11 @@ class Intake:
         if late is not None and unknown is not None:
             late &= ~unknown
         return None if late is None or not late.any() else late
+
+
+def shared_keys(keys: JoinKeys, stores: Sequence[Store]) -> SharedKeys:
+    """The slots of the keys of a join, for what it keeps."""
+    return SharedKeys(keys.schema, stores) if keys.left else OneKey(stores)
 
 
 def shifted(times: Ticks, by: int) -> Ticks:

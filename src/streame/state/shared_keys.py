@@ -79,3 +79,22 @@ class SharedKeys:
             for store in self._stores:
                 store.move(moved)
         self._limit = 2 * len(self._index) + _SLACK_KEYS
+
+
+class OneKey(SharedKeys):
+    """Stands for the keys where there are no key columns: all rows have the slot 0.
+
+    Args:
+        stores: the stores.
+    """
+
+    def __init__(self, stores: Sequence[Store]) -> None:
+        super().__init__(pl.Schema(), stores)
+
+    def slots(self, keys: pl.DataFrame) -> Slots:
+        """The same for every row."""
+        return np.zeros(keys.height, np.int32)
+
+    def find(self, keys: pl.DataFrame) -> Slots:
+        """The same for every row."""
+        return self.slots(keys)

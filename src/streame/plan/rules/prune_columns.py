@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import polars as pl
-
 from streame.core.expressions import NamedExpr, referenced_columns
 from streame.core.salvage import may_fail
 from streame.plan.clock_time import ClockTime
@@ -47,15 +45,7 @@ def _needed_of_inputs(node: Node, outputs: set[str]) -> list[set[str]]:
             return [{root for output in kept for root in output.roots}]
         case Concat():
             return [set(outputs) for _ in node.parts]
-        case TableJoin():
-            names = {name for _, name in node.right_outputs}
-            left = (outputs - names) | set(node.left_on)
-            right = {column for column, name in node.right_outputs if name in outputs} | set(node.right_on)
-            # A row that is taken back is known by all of its columns; a row that waits does so by its time.
-            right |= set(node.table.schema) if node.table.is_changes else set()
-            left |= {time.column} if (time := node.input.event_time) is not None and node.wait != 0 else set()
-            return [left & set(node.input.schema), right]
-        case StreamsJoin():
+        case TableJoin() | StreamsJoin():
             return node.needs(outputs)
         case SetEventTime():
             return [outputs | {node.column}]
@@ -88,18 +78,7 @@ def _narrowed(node: Node, outputs: set[str], kept: tuple[NamedExpr, ...]) -> Nod
             return replace(node, columns=columns or tuple(node.source_schema)[:1])
         case Project():
             return replace(node, outputs=kept)
-        case TableJoin():
-            return _narrowed_join(node, outputs)
-        case StreamsJoin():
+        case TableJoin() | StreamsJoin():
             return node.narrowed(outputs)
         case _:
             return node
-
-
-def _narrowed_join(node: TableJoin, outputs: set[str]) -> TableJoin:
-    right = tuple((column, name) for column, name in node.right_outputs if name in outputs)
-    names = {name for _, name in right}
-    output = pl.Schema(
-        {name: dtype for name, dtype in node.output.items() if name in names or name in node.input.schema}
-    )
-    return replace(node, right_outputs=right, output=output)

@@ -10,16 +10,15 @@ from streame.core.hidden import POSITION
 from streame.core.joining import JoinColumns, JoinKeys
 from streame.core.messages import Batch
 from streame.core.metrics import StateSize
-from streame.core.neighbours import following, previous
+from streame.core.neighbours import first_of_slots, following, last_of_equals, previous
 from streame.core.positions import POSITION_DTYPE, with_position_column
 from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, Ticks
-from streame.runtime.joining import LEFT, RIGHT, Intake, JoinSide, rows_where, send, shifted
+from streame.runtime.joining import LEFT, RIGHT, Intake, JoinSide, rows_where, send, shared_keys, shifted
 from streame.runtime.operator import Collector, Operator
 from streame.state.index import Slots
 from streame.state.keyed_rows import KeyedRows
 from streame.state.latest import LatestRows
 from streame.state.rows import RowNumbers, as_index
-from streame.state.shared_keys import SharedKeys
 from streame.state.timeline import Timeline
 
 Strategy = Literal["backward", "forward", "nearest"]
@@ -71,6 +70,7 @@ class AsofJoinOperator(Operator):
         self._sides = (left, right)
         self._intake = Intake(self._sides, keys)
         self._columns = columns
+        self._has_keys = bool(keys.left)
         self._looks_back = strategy != "forward"
         self._looks_ahead = strategy != "backward"
         self._tolerance = tolerance
@@ -81,7 +81,7 @@ class AsofJoinOperator(Operator):
         self._passing = (Timeline(left.kept_schema), Timeline(right.kept_schema))
         self._latest = LatestRows(right.kept_schema)
         self._waiting = KeyedRows(columns.schema, by_time=True)
-        self._keys = SharedKeys(keys.schema, [self._latest, self._waiting])
+        self._keys = shared_keys(keys, [self._latest, self._waiting])
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Keep the rows until the watermark has passed them; those that can match nothing go out at once."""
@@ -90,8 +90,10 @@ class AsofJoinOperator(Operator):
         arrived = self._intake.take(port, frame, out)
         if port == LEFT and arrived.alone.height:
             send(self._columns.frame(arrived.alone, None), out)
-        kept = [*self._sides[port].kept, *([POSITION] if by_position else [])]
-        self._passing[port].add(shifted(arrived.times, 0), arrived.frame.select(kept))
+        rows = self._intake.rows(port, arrived.frame)
+        if by_position:
+            rows = rows.hstack([arrived.frame.get_column(POSITION)])
+        self._passing[port].add(shifted(arrived.times, 0), rows)
 
     def on_watermark(self, time: int, out: Collector) -> None:
         """Match the rows that the watermark has passed."""
@@ -103,7 +105,9 @@ class AsofJoinOperator(Operator):
         if len(left.times):
             self._match(left, right, out)
         if self._looks_back:
-            self._latest.put(right.slots, right.rows, right.times)
+            # Without keys all but the last would be replaced at once.
+            last = slice(None) if self._has_keys else slice(-1, None)
+            self._latest.put(right.slots[last], right.rows[last], right.times[last])
             if self._tolerance is not None:
                 self._latest.expire(max(WATERMARK_MIN, self._watermark - self._tolerance))
         send(self._waiting.gather(self._waiting.expire(self._watermark)), out)
@@ -129,9 +133,9 @@ class AsofJoinOperator(Operator):
 
     def _meet(self, right: _Rows, out: Collector) -> None:
         """The waiting rows of these keys get the first right row of their key, if it is near enough."""
-        slots, first = np.unique(right.slots, return_index=True)
+        slots, first = first_of_slots(right.slots)
         if self._looks_back:
-            first = _last_of_equals(right)[first]
+            first = last_of_equals(right.slots, right.times)[first]
         everything = np.full(len(slots), WATERMARK_MIN), np.full(len(slots), WATERMARK_MAX)
         for probes, numbers in self._waiting.find(slots, *everything):
             rows, met = self._waiting.gather(numbers), first[probes]
@@ -150,7 +154,7 @@ class AsofJoinOperator(Operator):
         if self._looks_ahead:
             ahead = following(left.slots, left.times, right.slots, right.times, exact=self._exact)
             if self._looks_back and len(right.times):
-                ahead = np.where(ahead >= 0, _last_of_equals(right)[ahead], -1)
+                ahead = np.where(ahead >= 0, last_of_equals(right.slots, right.times)[ahead], -1)
             later = _gaps(left.times, _at(right.times, ahead), ahead)
             # Of two rows equally far the later one, unless both are of this very time.
             nearer = (ahead >= 0) & ((later < gaps) | ((later == gaps) & (later > 0)))
@@ -198,11 +202,6 @@ def _later(times: Ticks, gaps: Gaps) -> Ticks:
     """Times moved by distances; those beyond 64 bits stay at the end, still before the end of the stream."""
     room = (WATERMARK_MAX - 1 - times).view(np.uint64)
     return times + np.minimum(gaps, room).view(np.int64)
-
-
-def _last_of_equals(right: _Rows) -> RowNumbers:
-    """For each row the last one of its key and time."""
-    return previous(right.slots, right.times, right.slots, right.times, exact=True)
 
 
 def _with_positions(batch: Batch) -> pl.DataFrame:

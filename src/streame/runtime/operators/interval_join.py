@@ -7,12 +7,21 @@ from streame.core.joining import JoinColumns, JoinHow, JoinKeys
 from streame.core.messages import Batch
 from streame.core.metrics import StateSize
 from streame.core.time import WATERMARK_MAX, Mask
-from streame.runtime.joining import LEFT, RIGHT, Arrived, Intake, JoinSide, rows_where, send, shifted
+from streame.runtime.joining import (
+    LEFT,
+    RIGHT,
+    Arrived,
+    Intake,
+    JoinSide,
+    rows_where,
+    send,
+    shared_keys,
+    shifted,
+)
 from streame.runtime.operator import Collector, Operator
 from streame.state.keyed_rows import KeyedRows
 from streame.state.multimap import Matches
 from streame.state.rows import as_index
-from streame.state.shared_keys import SharedKeys
 
 
 class IntervalJoinOperator(Operator):
@@ -45,7 +54,7 @@ class IntervalJoinOperator(Operator):
         self._sides = (left, right)
         self._stores = (KeyedRows(left.kept_schema), KeyedRows(right.kept_schema))
         self._intake = Intake(self._sides, keys)
-        self._keys = SharedKeys(keys.schema, self._stores)
+        self._keys = shared_keys(keys, self._stores)
         self._columns = columns
         self._how = how
         self._keeps_unmatched = (how in {"left", "full", "anti"}, how in {"right", "full"})
@@ -82,7 +91,7 @@ class IntervalJoinOperator(Operator):
     def _join(self, port: int, arrived: Arrived, out: Collector) -> None:
         """Match rows with those of the other side, and keep them."""
         earliest, latest = self._bounds[port]
-        times, rows = arrived.times, arrived.frame.select(self._sides[port].kept)
+        times, rows = arrived.times, self._intake.rows(port, arrived.frame)
         slots, deadlines = self._keys.slots(arrived.keys), shifted(times, latest)
         found = self._stores[1 - port].find(slots, shifted(times, earliest), deadlines)
         store = self._stores[port]

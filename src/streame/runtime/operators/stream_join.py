@@ -10,13 +10,12 @@ from streame.core.joining import JoinColumns, JoinHow, JoinKeys
 from streame.core.messages import Batch
 from streame.core.metrics import StateSize
 from streame.core.time import WATERMARK_MAX, Mask, Ticks
-from streame.runtime.joining import LEFT, RIGHT, Intake, JoinSide, rows_where, send, shifted
+from streame.runtime.joining import LEFT, RIGHT, Intake, JoinSide, rows_where, send, shared_keys, shifted
 from streame.runtime.operator import Collector, Operator, OperatorContext
 from streame.state.index import KeyIndex, Slots
 from streame.state.keyed_rows import KeyedRows
 from streame.state.multimap import Matches
 from streame.state.rows import RowNumbers, as_index
-from streame.state.shared_keys import SharedKeys
 
 
 class _Delta(NamedTuple):
@@ -79,7 +78,7 @@ class StreamJoinOperator(Operator):
             KeyedRows(right.kept_schema, by_content=changes[RIGHT]),
         )
         self._intake = Intake(self._sides, keys)
-        self._keys = SharedKeys(keys.schema, self._stores)
+        self._keys = shared_keys(keys, self._stores)
         self._columns = columns
         self._how = how
         # Whether what is said of a side's rows depends on how many matches they have.
@@ -139,7 +138,7 @@ class StreamJoinOperator(Operator):
 
     def _rows(self, port: int, frame: pl.DataFrame) -> tuple[pl.DataFrame, RowNumbers]:
         """What is kept of rows, and their weights."""
-        rows = frame.select(self._sides[port].kept)
+        rows = self._intake.rows(port, frame)
         return rows, frame[WEIGHT].to_numpy() if self._changes[port] else np.ones(frame.height, np.int64)
 
     def _expire(self, now: int) -> None:
