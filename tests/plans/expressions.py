@@ -67,6 +67,12 @@ def aggregates(draw: Draw, node: int, keys: list[str], *, most: int = 4) -> tupl
     return tuple(found)
 
 
+def named_aggregates(draw: Draw, node: int, keys: list[str]) -> tuple[str, ...]:
+    """The same, each an expression that knows its name."""
+    parts = [each.partition("=") for each in aggregates(draw, node, keys)]
+    return tuple(f"({code}).alias({name!r})" for name, _, code in parts)
+
+
 def _of_group(draw: Draw, node: int, name: str) -> list[str]:
     it, dtype = col(name), draw.schema(node)[name]
     nested = dtype.is_nested()

@@ -241,6 +241,50 @@ def latest(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     return frame.unique(keys, keep="last", maintain_order=True)
 
 
+def best(
+    frame: pl.DataFrame, k: int, by: Sequence[str], reverse: Sequence[bool], keys: Sequence[str]
+) -> pl.DataFrame:
+    """The first rows of each group in the order of `by`, ties in the order of the frame."""
+    descending = [not each for each in reverse]
+    ranked = frame.sort(*by, descending=descending, nulls_last=True, maintain_order=True)
+    place = pl.int_range(pl.len())
+    return ranked.filter((place.over(keys) if keys else place) < k)
+
+
+def counted(
+    frame: pl.DataFrame, n: int, time: str | None, keys: Sequence[str], aggs: Sequence[pl.Expr]
+) -> pl.DataFrame:
+    """Groups of `n` rows of a key, in their order."""
+    place = pl.int_range(pl.len())
+    rows = frame.with_columns(__group=(place.over(keys) if keys else place) // n)
+    ends = [] if time is None else [pl.col(time).min().alias("start"), pl.col(time).max().alias("end")]
+    return rows.group_by(*keys, "__group").agg(*ends, *aggs).drop("__group")
+
+
+def number(rows: pl.DataFrame, seen: int, group: st.Group) -> tuple[pl.DataFrame, int]:
+    """A function with state: numbers the rows of a key."""
+    numbers = pl.Series("number", range(seen, seen + rows.height), dtype=pl.Int64)
+    return rows.insert_column(0, numbers), seen + rows.height
+
+
+def numbered(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """What `number` makes of all rows."""
+    return frame.select(pl.int_range(pl.len(), dtype=pl.Int64).over(keys).alias("number"), pl.all())
+
+
+def first_within(frame: pl.DataFrame, time: str, keys: Sequence[str], within: str) -> pl.DataFrame:
+    """Of the rows of a key, in order, those that no row that was kept stands less than `within` before."""
+    until = frame.select(moved(pl.col(time), frame.schema[time], within).alias("until"))["until"].to_list()
+    held: dict[str, Any] = {}
+    kept = []
+    for place, (key, at) in enumerate(zip(frame.select(keys).rows(), frame[time].to_list(), strict=True)):
+        text = repr(tuple(0.0 if each == 0 and isinstance(each, float) else each for each in key))
+        if text not in held or at >= held[text]:
+            held[text] = until[place]
+            kept.append(place)
+    return frame[kept]
+
+
 def run(frame: st.StreamDataFrame, parallelism: int, *, optimized: bool) -> pl.DataFrame:
     """All rows of a stream, in threads; changes are folded."""
     sink = MemorySink(folds=frame.node.is_changes)

@@ -3,7 +3,7 @@
 import polars as pl
 
 from tests.plans.drawing import Draw
-from tests.plans.expressions import aggregates
+from tests.plans.expressions import aggregates, named_aggregates
 from tests.plans.grouping_verbs import key_columns
 from tests.plans.model import Step
 
@@ -65,13 +65,8 @@ def group_by_session(draw: Draw, node: int) -> Step | None:
         (node,),
         f"$a.group_by_session({time!r}, gap={gap!r}{by}{emit}, $name).agg($aggs)",
         f"sessions($a, {time!r}, {gap!r}, {keys!r}, [$aggs])",
-        {"aggs": tuple(f"({code}).alias({name!r})" for name, code in named(draw, node, [*keys, time]))},
+        {"aggs": named_aggregates(draw, node, [*keys, time])},
     )
-
-
-def named(draw: Draw, node: int, keys: list[str]) -> list[tuple[str, str]]:
-    """Aggregates with their names."""
-    return [(name, code) for name, _, code in (each.partition("=") for each in aggregates(draw, node, keys))]
 
 
 def rolling(draw: Draw, node: int) -> Step | None:

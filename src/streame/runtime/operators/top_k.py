@@ -8,6 +8,7 @@ import polars as pl
 from streame.core.hidden import POSITION, WEIGHT
 from streame.core.messages import BATCH_ROWS_MAX, Batch
 from streame.core.metrics import StateSize
+from streame.core.positions import POSITION_DTYPE
 from streame.core.ranking import Ranking
 from streame.runtime.operator import Collector, Operator
 from streame.state.best_rows import BestRows
@@ -50,6 +51,8 @@ class TopKOperator(Operator):
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Take the rows, and say what has changed."""
         frame = batch.frame
+        if POSITION in self._stored and POSITION not in frame.columns:  # its source or a verb does not know it
+            frame = frame.with_columns(pl.lit(None, POSITION_DTYPE).alias(POSITION))
         slots, groups = self._groups(frame)
         if self._best is not None:
             gone, entered = self._best.update(slots, frame.select(self._stored), groups)
