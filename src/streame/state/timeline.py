@@ -12,6 +12,7 @@ from streame.state.rows import as_index, owned
 
 _PIECES_MAX = 8
 _RATIO = 8
+_CHUNKS_MAX = 2
 
 
 @dataclass(slots=True)
@@ -123,7 +124,8 @@ def _merged(pieces: list[_Piece], none: pl.DataFrame) -> tuple[Ticks, pl.DataFra
     if len(pieces) == 1:
         return pieces[0].times, pieces[0].rows
     times = np.concatenate([piece.times for piece in pieces])
-    rows = pl.concat([piece.rows for piece in pieces], rechunk=True)
+    # Copying a few pieces into one costs more than reading them one by one.
+    rows = pl.concat([piece.rows for piece in pieces], rechunk=len(pieces) > _CHUNKS_MAX)
     if (times[1:] < times[:-1]).any():
         order = np.argsort(times, kind="stable")
         times, rows = times[order], rows[as_index(order)]

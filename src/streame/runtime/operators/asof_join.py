@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from streame.core.frames import picked
 from streame.core.hidden import POSITION
 from streame.core.joining import JoinColumns, JoinKeys
 from streame.core.messages import Batch
@@ -79,7 +80,9 @@ class AsofJoinOperator(Operator):
         self._by_position = by_position
         self._watermark = WATERMARK_MIN
         self._passing = (Timeline(left.kept_schema), Timeline(right.kept_schema))
-        self._latest = LatestRows(right.kept_schema)
+        # What is only compared, as keys and times are, need not be kept or copied.
+        self._given = [name for name in right.kept if name in columns.read()[1]] or list(right.kept[:1])
+        self._latest = LatestRows(pl.Schema({name: right.schema[name] for name in self._given}))
         self._waiting = KeyedRows(columns.schema, by_time=True)
         self._keys = shared_keys(keys, [self._latest, self._waiting])
 
@@ -128,8 +131,9 @@ class AsofJoinOperator(Operator):
         """The rows of a side that the watermark has passed."""
         times, rows = self._passing[port].take(self._watermark)
         if POSITION in rows.columns:
-            rows = _in_order_of_positions(times, rows).drop(POSITION)
-        return _Rows(times, self._keys.slots(self._intake.keys(port, rows)), rows)
+            rows = _in_order_of_positions(times, rows)
+        slots = self._keys.slots(self._intake.keys(port, rows))
+        return _Rows(times, slots, rows if port == LEFT else picked(rows, self._given))
 
     def _meet(self, right: _Rows, out: Collector) -> None:
         """The waiting rows of these keys get the first right row of their key, if it is near enough."""
