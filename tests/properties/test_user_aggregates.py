@@ -54,6 +54,11 @@ BESIDE = pl.concat_list(
     pl.col("v").max().fill_null(-1).cast(pl.Int64),
 )
 
+def totals(frame: Any) -> Any:
+    """A changes stream with an event time."""
+    return frame.group_by("k", "at").agg(v=pl.col("v").sum().cast(pl.Int64))
+
+
 VERBS: dict[str, Callable[[Any], Any]] = {
     "group_by": lambda frame: frame.group_by("k"),
     "group_by, at the end": lambda frame: frame.group_by("k", emit="on_close"),
@@ -61,8 +66,13 @@ VERBS: dict[str, Callable[[Any], Any]] = {
     "hopping": lambda frame: frame.group_by_dynamic("at", every="4i", period="10i", group_by="k"),
     "with gaps": lambda frame: frame.group_by_dynamic("at", every="10i", period="7i"),
     "said early": lambda frame: frame.group_by_dynamic("at", every="10i", group_by="k", emit="changes"),
+    "growing": lambda frame: frame.group_by_dynamic("at", every="3i", cumulate="9i", label="right"),
+    "kept for late rows": lambda frame: frame.group_by_dynamic("at", every="4i", group_by="k", lateness="9i"),
+    "sessions said early": lambda frame: frame.group_by_session("at", gap="3i", group_by="k", emit="changes"),
+    "counts": lambda frame: frame.group_by_count(3, group_by="k"),
     "sessions": lambda frame: frame.group_by_session("at", gap="3i", group_by="k"),
-    "changes": lambda frame: frame.group_by("k", "at").agg(v=pl.col("v").sum().cast(pl.Int64)).group_by("k"),
+    "changes": lambda frame: totals(frame).group_by("k"),
+    "windows of changes": lambda frame: totals(frame).group_by_dynamic("at", every="5i", period="10i", group_by="k"),
 }
 
 
