@@ -103,8 +103,10 @@ def test_a_peer_that_is_not_installed_is_named_and_only_what_it_is_for_is_not_ju
 
 
 def test_sides_that_differ_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = iter([{"rows": 1.0}, {"rows": 2.0}])
-    monkeypatch.setattr(runner, "run_side", lambda *_: {"measures": MEASURES, "digest": next(answers)})
+    answers = {"streame": {"rows": 1.0}, "peer": {"rows": 2.0}}
+    monkeypatch.setattr(
+        runner, "run_side", lambda case, side, *_: {"measures": MEASURES, "digest": answers[side]}
+    )
     result = run_case(find("chain-8k"), smoke=True, folder=tmp_path, tell=lambda text: None)
     assert result.error == "Polars, eager gave {'rows': 2.0}, expected {'rows': 1.0}"
 
@@ -112,8 +114,10 @@ def test_sides_that_differ_are_an_error(tmp_path: Path, monkeypatch: pytest.Monk
 def test_sums_of_floats_may_differ_in_the_last_digits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = iter([{"sum": 0.1 + 0.2}, {"sum": 0.3}])
-    monkeypatch.setattr(runner, "run_side", lambda *_: {"measures": MEASURES, "digest": next(answers)})
+    answers = {"streame": {"sum": 0.1 + 0.2}, "peer": {"sum": 0.3}}
+    monkeypatch.setattr(
+        runner, "run_side", lambda case, side, *_: {"measures": MEASURES, "digest": answers[side]}
+    )
     result = run_case(find("chain-8k"), smoke=True, folder=tmp_path, tell=lambda text: None)
     assert result.error is None
     assert result.streame["ratio"].median == 1.0

@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -84,7 +85,9 @@ def run_case(case: Case, *, smoke: bool, folder: Path, tell: Callable[[str], Non
             tell(f"{case.name}: writing its files")
             _run(case, "files", rows, folder)
         sides = ["streame"] if case.peer is None or missing else ["streame", "peer"]
-        mine, others = _rounds(case, sides, rows, rounds, folder, tell)
+        # Of a smoke run nothing is judged, so both sides may run at once.
+        at_once = len(sides) if smoke else 1
+        mine, others = _rounds(case, sides, rows, rounds, folder, tell, at_once)
     except BenchmarkError as error:
         return Result(case, rows, rounds, error=str(error))
     streame = _spreads(mine)
@@ -107,19 +110,30 @@ def _missing(case: Case) -> str | None:
 
 
 def _rounds(
-    case: Case, sides: Sequence[str], rows: int, rounds: int, folder: Path, tell: Callable[[str], None]
+    case: Case,
+    sides: Sequence[str],
+    rows: int,
+    rounds: int,
+    folder: Path,
+    tell: Callable[[str], None],
+    at_once: int,
 ) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
     measures: dict[str, list[dict[str, float]]] = {"streame": [], "peer": []}
     expected: dict[str, float] | None = None
-    for number in range(rounds):
-        # The other side begins every second round, so that neither always finds the machine warm.
-        for side in sides if number % 2 == 0 else sides[::-1]:
-            tell(f"{case.name}: round {number + 1} of {rounds}, {_side_name(case, side)}")
-            found = run_side(case, side, rows, folder)
-            measures[side].append(found["measures"])
-            expected = expected or found["digest"]
-            if not _equal(found["digest"], expected):
-                raise BenchmarkError(f"{_side_name(case, side)} gave {found['digest']}, expected {expected}")
+    with ThreadPoolExecutor(at_once) as pool:
+        for number in range(rounds):
+            tell(f"{case.name}: round {number + 1} of {rounds}")
+            # The other side begins every second round, so that neither always finds the machine warm.
+            order = sides if number % 2 == 0 else sides[::-1]
+            running = [pool.submit(run_side, case, side, rows, folder) for side in order]
+            for side, run in zip(order, running, strict=True):
+                found = run.result()
+                measures[side].append(found["measures"])
+                expected = expected or found["digest"]
+                if not _equal(found["digest"], expected):
+                    raise BenchmarkError(
+                        f"{_side_name(case, side)} gave {found['digest']}, expected {expected}"
+                    )
     return measures["streame"], measures["peer"]
 
 

@@ -73,7 +73,7 @@ def sessions_at_once(frame: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _tumbling(name: str, users: int, batch_rows: int, bar: float) -> Case:
+def _tumbling(name: str, users: int, batch_rows: int, bar: float, rounds: int = 5) -> Case:
     return Case(
         name,
         f"10 s windows of {users:,} users, batches of {batch_rows:,} rows",
@@ -84,13 +84,14 @@ def _tumbling(name: str, users: int, batch_rows: int, bar: float) -> Case:
         rows=ROWS,
         smoke_rows=200_000,
         bars=(Bar("ratio", bar),),
+        rounds=rounds,
     )
 
 
 CASES = (
     _tumbling("windows-64k", USERS, 65_536, 1.25),
     _tumbling("windows-8k", USERS, 8_192, 0.6),
-    _tumbling("windows-1m", MANY_USERS, 65_536, 0.45),
+    _tumbling("windows-1m", MANY_USERS, 65_536, 0.45, rounds=3),
     Case(
         "windows-hopping",
         f"windows of 10 s every 2 s of {USERS:,} users",
@@ -101,6 +102,7 @@ CASES = (
         rows=ROWS,
         smoke_rows=200_000,
         bars=(Bar("ratio", 0.4),),
+        rounds=3,
     ),
     Case(
         "windows-quantile",
@@ -111,6 +113,7 @@ CASES = (
         rows=ROWS,
         smoke_rows=200_000,
         bars=(Bar("ratio", 0.5),),
+        rounds=3,
     ),
     Case(
         "windows-changes",
