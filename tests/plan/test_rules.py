@@ -4,7 +4,9 @@ import polars as pl
 import pytest
 
 import streame as st
+from streame.core.joining import JoinHow
 from streame.io.memory import MemorySink
+from streame.plan.joins import StreamJoin
 from streame.plan.nodes import Concat, Filter, Node, Project, Scan, TableJoin, Write, walk
 from streame.plan.optimizer import optimize
 from streame.plan.rules.prune_columns import prune_columns
@@ -20,6 +22,10 @@ def stream(name: str = "frames") -> st.StreamDataFrame:
 
 def table() -> st.StreamTable:
     return st.scan_frames([TABLE], name="table").as_table("a")
+
+
+def two_streams(how: JoinHow) -> st.StreamDataFrame:
+    return stream("one").join(stream("other"), on="a", how=how, ttl=None)
 
 
 def shape(root: Node) -> list[str]:
@@ -49,6 +55,21 @@ def pushed(frame: st.StreamDataFrame) -> Node:
             stream().join(table(), on="a", how="left").filter(pl.col("c_right") == "x"),
             ["Scan", "Scan", "TableJoin", "Filter"],
             id="not when it reads the table",
+        ),
+        pytest.param(
+            two_streams("inner").filter(pl.col("b") > 1),
+            ["Scan", "Filter", "Scan", "StreamJoin"],
+            id="below the left side of a join of two streams",
+        ),
+        pytest.param(
+            two_streams("inner").filter(pl.col("b_right") > 1),
+            ["Scan", "Scan", "Filter", "StreamJoin"],
+            id="below its right side",
+        ),
+        pytest.param(
+            two_streams("left").filter(pl.col("b_right").is_null()),
+            ["Scan", "Scan", "StreamJoin", "Filter"],
+            id="not below a side that may be missing",
         ),
         pytest.param(
             stream().rename({"b": "q"}).filter(pl.col("q") > 1),
@@ -147,6 +168,13 @@ def test_only_needed_columns_leave_the_sources(
     frame: st.StreamDataFrame, expected: dict[str, tuple[str, ...]]
 ) -> None:
     assert scans(prune_columns([frame._node])) == expected
+
+
+def test_a_join_of_streams_keeps_only_what_is_read() -> None:
+    (root,) = prune_columns([two_streams("inner").select("b", "d_right")._node])
+    (join,) = [node for node in walk(root) if isinstance(node, StreamJoin)]
+    assert [list(side.schema) for side in join.inputs] == [["a", "b"], ["a", "d"]]
+    assert list(join.schema) == ["b", "d_right"]
 
 
 def test_a_join_puts_out_only_what_is_read() -> None:

@@ -296,7 +296,7 @@ class JoinVerbs(Handle):
             raise PlanError(f"join_asof: tolerance={tolerance!r} is negative; give one of zero or more")
         far = None if far is None else far // min(time.ns_per_tick for time in times)
         name = name or _join_name("join_asof", right, names)
-        node = AsofJoin(name, self._node, right, keys, columns, strategy, far, allow_exact_matches)
+        node = AsofJoin(name, self._node, right, keys, columns, "left", strategy, far, allow_exact_matches)
         return self._with(node)
 
 

@@ -22,12 +22,14 @@ class StreamsJoin(Stateful):
         other: the right side.
         keys: the columns that must be equal.
         columns: what it puts out.
+        how: which rows come out.
     """
 
     input: Node
     other: Node
     keys: JoinKeys
     columns: JoinColumns
+    how: JoinHow
 
     @property
     def schema(self) -> pl.Schema:
@@ -49,6 +51,19 @@ class StreamsJoin(Stateful):
         """How many of the engine's units of time one unit of the join's is: the finer one of both sides."""
         return min((each.ns_per_tick for each in self.times or ()), default=1)
 
+    @property
+    def handed_through(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The left and the right columns that come out as they are, by the names under which they do.
+
+        Of a side that can be missing in what comes out there are none: to drop its rows before the join would let
+        their partners out alone.
+        """
+        left, right = _never_missing(self.how)
+        return (
+            {each.name: each.left for each in self.columns.columns if left and each.left is not None},
+            {each.name: each.right for each in self.columns.columns if right and each.right is not None},
+        )
+
     def needs(self, outputs: set[str]) -> list[set[str]]:
         """What it must get, input by input, for these of its columns to come out."""
         read = self.columns.only(outputs).read()
@@ -68,13 +83,11 @@ class IntervalJoin(StreamsJoin):
     """Rows of two streams whose event times lie within a bound of each other.
 
     Args:
-        how: which rows come out.
         lower: the least difference of the right row's time from the left row's, in the join's unit.
         upper: the largest difference.
         verb: `join_interval`, or `join` where event time is one of the keys.
     """
 
-    how: JoinHow
     lower: int
     upper: int
     verb: str
@@ -93,7 +106,7 @@ class IntervalJoin(StreamsJoin):
             return [f"on {self.keys.text}, {left} = {right}" if self.keys.left else f"on {left} = {right}"]
         low, high = (duration_text(bound, self) for bound in (self.lower, self.upper))
         on = [f"on {self.keys.text}"] if self.keys.left else []
-        return [*on, f"{right} from {low} to {high} after {left}"]
+        return [*on, f"the right {right} is from {low} to {high} after the left {left}"]
 
     @property
     def bound(self) -> str:
@@ -102,7 +115,7 @@ class IntervalJoin(StreamsJoin):
 
     def _event_time(self) -> EventTime | None:
         """The left side's, of a right join the right side's; of a full join only where both are one column."""
-        return _joined_time(self, self.how)
+        return _joined_time(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,14 +142,13 @@ class AsofJoin(StreamsJoin):
         """Times, keys and the largest distance."""
         assert self.times is not None
         left, right = (each.column for each in self.times)
-        far = (
-            "any distance"
-            if self.tolerance is None
-            else f"at most {duration_text(self.tolerance, self)} away"
-        )
+        near = {"backward": "last before", "forward": "first after"}.get(self.strategy, "nearest to")
+        far = "at any distance"
+        if self.tolerance is not None:
+            far = f"at most {duration_text(self.tolerance, self)} away"
         by = [f"by {self.keys.text}"] if self.keys.left else []
         same = [] if self.exact else ["a row of the same time does not count"]
-        return [", ".join([f"{right} nearest to {left}", far, *by, *same])]
+        return [", ".join([f"the right {right} {near} the left {left}", far, *by, *same])]
 
     @property
     def bound(self) -> str:
@@ -151,7 +163,7 @@ class AsofJoin(StreamsJoin):
 
     def _event_time(self) -> EventTime | None:
         """The left side's."""
-        return _joined_time(self, "left")
+        return _joined_time(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,12 +171,10 @@ class StreamJoin(StreamsJoin):
     """All rows of equal keys of two streams.
 
     Args:
-        how: which rows come out.
         ttl: how long a row is kept: in the join's unit if both sides have an event time, else in microseconds of
             the wall clock; `None` for ever.
     """
 
-    how: JoinHow
     ttl: int | None
 
     @property
@@ -196,7 +206,7 @@ class StreamJoin(StreamsJoin):
 
     def _event_time(self) -> EventTime | None:
         """As in an interval join, where a row is not kept longer than event time says."""
-        return _joined_time(self, self.how)
+        return _joined_time(self)
 
     def _is_changes(self) -> bool:
         """Unless rows come only, and no row is said for the lack of another."""
@@ -209,14 +219,19 @@ def _event_times(join: StreamsJoin) -> tuple[EventTime, EventTime] | None:
     return None if left is None or right is None else (left, right)
 
 
-def _joined_time(join: StreamsJoin, how: JoinHow) -> EventTime | None:
+def _never_missing(how: JoinHow) -> tuple[bool, bool]:
+    """For each side whether every row that comes out has a row of it."""
+    return how in {"inner", "left", "semi", "anti"}, how in {"inner", "right"}
+
+
+def _joined_time(join: StreamsJoin) -> EventTime | None:
     """The event time of what a join puts out."""
     if join.times is None:
         return None
     left, right = join.times
     for each in join.columns.columns:
         from_left, from_right = each.left == left.column, each.right == right.column
-        counts = {"right": from_right, "full": from_left and from_right}.get(how, from_left)
+        counts = {"right": from_right, "full": from_left and from_right}.get(join.how, from_left)
         if counts:
             return EventTime(each.name, each.dtype)
     return None

@@ -1,11 +1,12 @@
 """Push filters down: a row that is dropped early need not be computed, shared out or joined."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from streame.core.expressions import referenced_columns, substitute_columns
 from streame.core.salvage import may_fail
+from streame.plan.joins import StreamsJoin
 from streame.plan.nodes import Concat, Filter, Node, Project, TableJoin
 from streame.plan.rewrite import consumer_counts, rewrite, with_inputs
 
@@ -38,6 +39,8 @@ def _push(predicate: pl.Expr, node: Node, shared: set[int]) -> Node | None:
         case Project():
             below = _below_project(predicate, node)
             return None if below is None else with_inputs(node, [_settle(below, node.input, shared)])
+        case StreamsJoin():
+            return _below_join(predicate, node, shared)
         case TableJoin() if referenced_columns(predicate) <= _stream_columns(node):
             return with_inputs(node, [_settle(predicate, node.input, shared), node.table])
         case Concat():
@@ -55,6 +58,22 @@ def _below_project(predicate: pl.Expr, node: Project) -> pl.Expr | None:
     if any(may_fail(output.expr, node.input.schema) for output in node.outputs):
         return None
     through = {output.name: column for output in node.outputs if (column := output.column) is not None}
+    return _renamed(predicate, through)
+
+
+def _below_join(predicate: pl.Expr, node: StreamsJoin, shared: set[int]) -> Node | None:
+    """The join with the filter above one of its sides."""
+    for port, through in enumerate(node.handed_through):
+        below = _renamed(predicate, through)
+        if below is not None:
+            inputs = list(node.inputs)
+            inputs[port] = _settle(below, inputs[port], shared)
+            return with_inputs(node, inputs)
+    return None
+
+
+def _renamed(predicate: pl.Expr, through: Mapping[str, str]) -> pl.Expr | None:
+    """The predicate in the names of a verb's input, if it reads only what the verb hands through."""
     roots = referenced_columns(predicate)
     if not roots <= through.keys():
         return None
