@@ -50,7 +50,8 @@ class StatefulFunctions(Generic[Frame]):
 
         Where there is event time, rows wait until the watermark has passed them: the function gets them in the order
         of their times, whatever the order in which they came, and timers of event time fire in their place among
-        them. How many rows of a group come together is not fixed.
+        them. How many rows of a group come together is not fixed. With `parallelism` above 1 several threads call the
+        function, each for keys of its own.
 
         Between two calls a state is kept as bytes, so that what the function does with the object it was given has no
         effect. A state is anything of numbers, texts, bytes, lists, dicts and Polars frames, or an object of one class
@@ -125,6 +126,10 @@ def _ttl(ttl: str | timedelta | int | None, node: Node) -> int | None:
     if ttl is None:
         return None
     where = "map_with_state: ttl"
+    if ttl in {0, "0s", "0i", timedelta(0)}:
+        raise PlanError(
+            f"{where}={ttl!r} would forget every row at once; give a duration above zero, or None"
+        )
     if node.event_time is not None:
         return duration_ticks(ttl, node.event_time, where=where)
     if isinstance(ttl, int):

@@ -21,7 +21,7 @@ class Aggregate(ABC):
     A state is made by `create` for every group, takes rows by `add`, a whole column of one group and batch at a time,
     meets the state of another part of the group in `merge`, and gives the result by `finish`. Rows come to it in no
     fixed order and in no fixed batches, so neither may matter. With a method `retract` it also works on changes
-    streams, whose rows may be taken back. The first error ends the job: which rows a state has taken is not known then.
+    streams, whose rows may be taken back. Several threads use one object, so it must not change itself. The first error ends the job: which rows a state has taken is not known then.
 
     Args:
         *columns: what `add` gets: names of columns, or row-wise expressions.

@@ -12,6 +12,7 @@ from streame.core.group import NO_TIMER, Fired, Group, Moment
 from streame.core.hidden import BEHIND, POSITION
 from streame.core.messages import BATCH_ROWS_MAX, Batch
 from streame.core.metrics import StateSize
+from streame.core.ordering import by_slot, by_slot_and_time
 from streame.core.positions import POSITION_DTYPE, with_position_column
 from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, EventTime, Ticks
 from streame.runtime.admission import Admission
@@ -136,7 +137,7 @@ class MapWithStateOperator(Operator):
         if not frame.height:
             return
         slots = self._states.slots(frame.select(self._work.key_columns))
-        order = _order(slots, times, frame)
+        order = by_slot(slots) if self._time is None else _order(slots, times, frame)
         frame, slots, times = frame[as_index(order)], slots[order], times[order]
         begins = np.diff(slots, prepend=-1) != 0
         if self._ttl is not None:
@@ -232,7 +233,14 @@ class MapWithStateOperator(Operator):
 
 def _order(slots: Slots, times: Ticks, frame: pl.DataFrame) -> RowNumbers:
     """The rows group by group, within a group by time, then by position, then as they came."""
-    columns = [pl.Series("slot", slots), pl.Series("time", times), frame.get_column(POSITION)]
-    names = [each.name for each in columns]
-    order = pl.DataFrame(columns).select(pl.arg_sort_by(names, maintain_order=True)).to_series()
-    return order.cast(pl.Int64).to_numpy()
+    order = by_slot_and_time(slots, times)
+    tied = (np.diff(slots[order]) == 0) & (np.diff(times[order]) == 0)
+    if not tied.any():
+        return order
+    # Sorting by positions is dear, so only the rows of a group are sorted that have one time.
+    places = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
+    runs = np.cumsum(np.append(True, ~tied))[places]
+    positions = frame.get_column(POSITION).gather(as_index(order[places])).struct.unnest()
+    keys = positions.insert_column(0, pl.Series("run", runs)).with_columns(number=order[places])
+    order[places] = keys.sort("run", "source", "split", "offset", maintain_order=True)["number"].to_numpy()
+    return order

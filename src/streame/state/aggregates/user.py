@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from polars.exceptions import PanicException
 
 from streame.core.aggregates import Own
 from streame.core.foreign_errors import first_paragraph
+from streame.core.ordering import by_slot
 from streame.errors import DataError
 from streame.state.aggregates.accumulator import GroupValues
 from streame.state.aggregates.batch import Batch, Groups
@@ -92,7 +94,7 @@ class UserStates(GroupValues):
 
     def _take(self, function: Callable[..., Any], name: str, batch: Batch) -> None:
         """Call a function for each group with its rows."""
-        order = np.argsort(batch.groups, kind="stable")
+        order = by_slot(batch.groups.astype(np.int32))
         groups = batch.groups[order]
         index = as_index(order)
         columns = [
@@ -116,7 +118,7 @@ class UserStates(GroupValues):
         """What a method of the user returns; what it raises becomes one error that says whose it is."""
         try:
             return function(*args)
-        except Exception as error:
+        except (Exception, PanicException) as error:
             raise self._failed(name, f"raised {type(error).__name__}: {first_paragraph(error)}") from error
 
     def _failed(self, name: str, what: str) -> DataError:
