@@ -165,6 +165,70 @@ def test_a_second_join_on_top_of_a_join_that_takes_back(data: hst.DataObject) ->
     assert two_streams.rows_of(found) == two_streams.rows_of(expected)
 
 
+@given(hst.data())
+@settings(max_examples=examples(40))
+def test_verbs_around_a_join_change_nothing(data: hst.DataObject) -> None:
+    left, right = (
+        data.draw(strategies.keyed_frames({"k": pl.Int64()}, {"v": pl.Int64(), "u": pl.String()}))
+        for _ in "lr"
+    )
+    how: Any = data.draw(hst.sampled_from(HOWS[:4]), label="how")
+    predicate = data.draw(
+        hst.sampled_from(
+            [
+                pl.col("v") > 0,
+                pl.col("u_right").is_null(),
+                pl.col("v_right") < pl.col("v"),
+                pl.col("k").is_null(),
+            ]
+        ),
+        label="filter",
+    )
+    outputs = data.draw(
+        hst.lists(hst.sampled_from(["k", "v", "u", "v_right", "u_right"]), min_size=1, unique=True)
+    )
+    expected = left.join(right, on="k", how=how).filter(predicate).select(outputs)
+    streams = [
+        scanned(data.draw(strategies.batch_cuts(frame)), name)
+        for frame, name in ((left, "left"), (right, "right"))
+    ]
+    joined = streams[0].join(streams[1], on="k", how=how, ttl=None).filter(predicate).select(outputs)
+    for optimized, parallelism in ((True, 1), (False, 1), (True, 3)):
+        note(f"{optimized=} {parallelism=}")
+        found = collected(joined, optimized=optimized, parallelism=parallelism)
+        assert two_streams.rows_of(found) == two_streams.rows_of(expected)
+
+
+@given(hst.data())
+@settings(max_examples=examples(40))
+def test_windows_are_joined_on_window_and_key(data: hst.DataObject) -> None:
+    key: dict[str, Any] = {"k": pl.String()}
+    left, right = (data.draw(strategies.timed_frames(key, {"v": pl.Int8()}, steps=12)) for _ in "lr")
+    left, right = (data.draw(strategies.disordered(frame, "at", "4s")) for frame in (left, right))
+    how: Any = data.draw(hst.sampled_from(HOWS), label="how")
+    said: Any = data.draw(hst.sampled_from(["on_close", "on_close", "changes"]), label="emit")
+    windows = [
+        source.group_by_dynamic("at", every="3s", group_by="k", name=f"windows of {name}", emit=emit).agg(
+            **AGGS
+        )
+        for name, source, emit in (
+            ("left", two_streams.source(left, "left", "at"), said),
+            ("right", two_streams.source(right, "right", "at"), "on_close"),
+        )
+    ]
+    tables = [
+        frame.sort("at").group_by_dynamic("at", every="3s", group_by="k").agg(**AGGS)
+        for frame in (left, right)
+    ]
+    joined = windows[0].join(windows[1], on=["k", "at"], how=how, nulls_equal=True)
+    assert joined.node.is_changes == (said == "changes")
+    batches = data.draw(two_streams.givens(left, right), label="batches")
+    order = data.draw(two_streams.orders(batches), label="order")
+    found = two_streams.played(joined, batches, order, parallelism=data.draw(hst.sampled_from([1, 2])))
+    expected = tables[0].join(tables[1], on=["k", "at"], how=how, nulls_equal=True)
+    assert two_streams.rows_of(found) == two_streams.rows_of(expected)
+
+
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("parallelism", [1, 3])
 def test_a_stream_joined_with_itself(how: Any, parallelism: int) -> None:
