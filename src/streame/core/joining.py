@@ -1,7 +1,7 @@
 """What a join puts out, and how its keys are compared: worked out once, from the schemas of both sides."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import polars as pl
@@ -164,12 +164,14 @@ def join_columns(
         for name, dtype in right.items()
         if name not in right_out
     ]
+    _check_names(columns, verb)
     if not left_on:
-        return _checked(columns, pl.Schema({}), verb)
+        return JoinColumns(tuple(columns))
     frames = pl.LazyFrame(schema=left), pl.LazyFrame(schema=right)
     settings: dict[str, object] = {"left_on": list(left_on), "right_on": list(right_on), "how": how}
     schema = _joined_schema(frames, verb, **settings, suffix=suffix, coalesce=coalesce)
-    return _checked(columns, schema, verb)
+    assert [each.name for each in columns] == list(schema), (columns, schema)
+    return JoinColumns(tuple(replace(each, dtype=schema[each.name]) for each in columns))
 
 
 def asof_columns(
@@ -183,7 +185,8 @@ def asof_columns(
         for name, dtype in right.items()
         if name not in left_out
     ]
-    return _checked(columns, pl.Schema({}), verb)
+    _check_names(columns, verb)
+    return JoinColumns(tuple(columns))
 
 
 def late_columns(left: pl.Schema, right: pl.Schema) -> JoinColumns:
@@ -199,19 +202,14 @@ def late_columns(left: pl.Schema, right: pl.Schema) -> JoinColumns:
     return JoinColumns(tuple(columns))
 
 
-def _checked(columns: Sequence[JoinColumn], schema: pl.Schema, verb: str) -> JoinColumns:
-    """The columns in Polars' dtypes, each name once."""
+def _check_names(columns: Sequence[JoinColumn], verb: str) -> None:
+    """Refuse two columns of one name."""
     names = [each.name for each in columns]
     for name in names:
         if names.count(name) > 1:
             raise PlanError(
                 f"{verb}: two columns would be called {name!r}; give another suffix=, or rename one before"
             )
-    assert not schema or names == list(schema), (names, schema)
-    dtyped = (
-        JoinColumn(each.name, schema.get(each.name, each.dtype), each.left, each.right) for each in columns
-    )
-    return JoinColumns(tuple(dtyped))
 
 
 def _joined_schema(sides: tuple[pl.LazyFrame, pl.LazyFrame], verb: str, **settings: object) -> pl.Schema:

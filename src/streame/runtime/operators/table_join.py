@@ -74,6 +74,7 @@ class TableJoinOperator(Operator):
         self._table = Table(self._key_schema, pl.Schema({name: table_schema[name] for name in self._kept}))
         self._waiting: WaitingRows | None = None
         self._timer_us: int | None = None
+        self._watermark = WATERMARK_MIN
         self._stream_ended = False
         self._table_ended = False
 
@@ -101,9 +102,14 @@ class TableJoinOperator(Operator):
         """Let go the rows whose time is over; those that still wait hold the watermark back."""
         if self._waiting and self._time is not None and self._wait is not None:
             self._let_go(self._waiting.expire(time), out)
-        least = self._waiting.least_time if self._waiting and self._time is not None else None
-        out.watermark(time if least is None else min(time, least))
+        self._watermark = time
+        self._say(out)
         self._settle()
+
+    def _say(self, out: Collector) -> None:
+        """Say how far the stream has come, rows that wait included."""
+        least = self._waiting.least_time if self._waiting and self._time is not None else None
+        out.watermark(self._watermark if least is None else min(self._watermark, least))
 
     def on_split(self, port: int, status: SplitStatus, out: Collector) -> None:
         """Pass on what is said of the stream's splits, where no row that waits comes out of their order."""
@@ -174,6 +180,8 @@ class TableJoinOperator(Operator):
             stream_rows, met = self._waiting.take(keys)
             if len(met):
                 self._emit(_as_they_came(stream_rows), rows[as_index(met)], out)
+                if self._watermark > WATERMARK_MIN:
+                    self._say(out)
 
     def _stream_keys(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Mask | None]:
         """The keys of stream rows in the table's dtypes, and which can match at all (`None`: every one)."""
