@@ -19,6 +19,7 @@ from streame.core.aggregates import split_aggregates
 from streame.core.emission import Emission, parse_emission
 from streame.core.expressions import NamedExpr, parse_exprs, to_text
 from streame.core.hashing import check_key_dtypes
+from streame.core.hidden import unused
 from streame.core.user_aggregates import IntoAggregate
 from streame.errors import PlanError
 from streame.plan.grouping import GroupBy as GroupByNode
@@ -117,9 +118,11 @@ class GroupBy(GroupAggregates[Frame], StatefulFunctions[Frame], TopKGroups[Frame
         tests = [
             each for one in self._having for each in parse_aggregates([one], {}, schema, (), where="having")
         ]
+        taken = {*names, *(each.name for each in parsed)}
         having = [
-            NamedExpr(f"__having{number}", test.expr.alias(f"__having{number}"), test.dtype)
+            NamedExpr(name, test.expr.alias(name), test.dtype)
             for number, test in enumerate(tests)
+            for name in [unused(f"__having{number}", taken)]
         ]
         node = GroupByNode(
             name=self._name or f"group_by {', '.join(names)}",
@@ -201,7 +204,7 @@ def with_key_columns(frame: Frame, keys: Sequence[NamedExpr]) -> tuple[Frame, tu
     computed = {}
     for number, key in enumerate(keys):
         is_new = key.column is None or key.column in columns
-        columns.append(f"__key{number}" if is_new else str(key.column))
+        columns.append(unused(f"__key{number}", frame.schema) if is_new else str(key.column))
         if is_new:
             computed[columns[-1]] = key.expr
     pairs = tuple((column, key.name) for column, key in zip(columns, keys, strict=True))

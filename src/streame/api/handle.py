@@ -11,7 +11,7 @@ from polars.exceptions import PanicException, PolarsError
 
 from streame.core.expressions import NamedExpr, parse_exprs, to_text, unknown_column
 from streame.core.foreign_errors import first_paragraph
-from streame.core.hidden import HIDDEN
+from streame.core.hidden import check_names
 from streame.core.row_wise import require_row_wise, require_row_wise_selection
 from streame.errors import PlanError
 from streame.plan.nodes import Filter, Node, Project, Reshape
@@ -29,9 +29,7 @@ class Handle:
         self._node = node
 
     def _with(self, node: Node) -> Self:
-        for name in HIDDEN:
-            if name in node.schema:
-                raise PlanError(f"the column name {name!r} is taken by the engine; use another one")
+        check_names(node.schema, "")
         return type(self)(node)
 
     @property

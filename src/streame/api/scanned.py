@@ -8,7 +8,7 @@ import polars as pl
 from streame.api.dataframe import StreamDataFrame
 from streame.core.deadletters import OnError
 from streame.core.expressions import unknown_column
-from streame.core.hidden import HIDDEN
+from streame.core.hidden import check_names
 from streame.errors import PlanError
 from streame.io.source import Source
 from streame.plan.nodes import Scan
@@ -28,9 +28,7 @@ def scanned(source: Source, name: str, on_error: OnError, required: Collection[s
     schema = pl.Schema(source.schema())
     if not schema:
         raise PlanError(f"source {name!r} has no columns, and rows without columns cannot be counted")
-    for taken in HIDDEN:
-        if taken in schema:
-            raise PlanError(f"source {name!r}: the column name {taken!r} is taken by the engine; rename it")
+    check_names(schema, f"source {name!r}: ")
     for column in required:
         if column not in schema:
             raise unknown_column(column, schema, where=f"source {name!r}: required")

@@ -11,6 +11,7 @@ from streame.api.group_aggregates import Frame
 from streame.api.handle import Handle
 from streame.core.expressions import parse_exprs
 from streame.core.foreign_errors import first_paragraph
+from streame.core.hidden import unused
 from streame.errors import PlanError
 from streame.plan.top_k import TopK
 
@@ -159,9 +160,11 @@ def _top_k(
     except (PolarsError, PanicException) as error:
         raise PlanError(f"{verb}: rows cannot be compared by that: {first_paragraph(error)}") from error
     output = frame.schema if output is None else output
-    computed = {f"__by{number}": each.expr for number, each in enumerate(parsed) if each.column is None}
+    columns = tuple(
+        each.column or unused(f"__by{number}", frame.schema) for number, each in enumerate(parsed)
+    )
+    computed = {name: each.expr for name, each in zip(columns, parsed, strict=True) if each.column is None}
     widened = frame._with_columns(verb, [], computed) if computed else frame
-    columns = tuple(each.column or f"__by{number}" for number, each in enumerate(parsed))
     words = f"by {', '.join(each.name for each in parsed)}" + (f" of each {', '.join(keys)}" if keys else "")
     node = TopK(
         name=name or f"{verb} {k} {words}",

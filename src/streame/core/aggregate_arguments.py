@@ -12,6 +12,7 @@ from polars.selectors import expand_selector
 
 from streame.core.expression_tree import Node, from_tree, rewrite, to_tree
 from streame.core.expressions import NamedExpr, parse_exprs
+from streame.core.hidden import check_names
 from streame.core.user_aggregates import Aggregate, UserAggregate, user_aggregate
 from streame.errors import PlanError
 
@@ -50,6 +51,7 @@ def parse_aggregates(
     positional = [prepared(each) for each in given]
     named = {name: prepared(each, name) for name, each in named_aggs.items()}
     parsed = [own.get(each.name, each) for each in parse_exprs(positional, named, schema, where=where)]
+    check_names([each.name for each in parsed], f"{where}: ")
     for each in parsed:
         if each.name in keys:
             raise PlanError(

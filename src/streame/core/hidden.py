@@ -3,7 +3,11 @@
 They travel with their row through filters, projections and shuffles, and no user function or sink sees them.
 """
 
+from collections.abc import Collection, Iterable
+
 import polars as pl
+
+from streame.errors import PlanError
 
 POSITION = "__position"
 """`{source, split, offset}` of the row, or null; there only where the plan asks for it."""
@@ -19,6 +23,8 @@ It is there only in batches that hold such a row.
 
 HIDDEN = (POSITION, WEIGHT, BEHIND)
 
+_TAKEN = {*HIDDEN, "__group", "__time"}
+
 
 def hidden_of(frame: pl.DataFrame) -> list[str]:
     """The hidden columns that a frame has."""
@@ -30,3 +36,27 @@ def user_frame(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame as the user knows it."""
     hidden = hidden_of(frame)
     return frame.drop(hidden) if hidden else frame
+
+
+def check_names(names: Iterable[str], where: str) -> None:
+    """Refuse columns that the engine could not tell from its own.
+
+    Args:
+        names: the columns of a user.
+        where: whose they are, with a colon and a space behind it; may be empty.
+
+    Raises:
+        PlanError: when a name is taken, or empty.
+    """
+    for name in names:
+        if name in _TAKEN:
+            raise PlanError(f"{where}the column name {name!r} is taken by the engine; use another one")
+        if not name:
+            raise PlanError(f"{where}a column has no name: it is called ''; give it one")
+
+
+def unused(name: str, taken: Collection[str]) -> str:
+    """A name for a computed column that no other column has."""
+    while name in taken:
+        name += "_"
+    return name

@@ -19,6 +19,7 @@ from streame.core.aggregates.accumulators import (
 )
 from streame.core.aggregates.reading import Aggregate
 from streame.core.expressions import as_renamed_column
+from streame.core.hidden import unused
 from streame.core.user_aggregates import UserAggregate
 
 ROWS = "rows"
@@ -58,8 +59,7 @@ class Parts:
             return renamed[0]
         key = expr.meta.serialize()
         if key not in self._names:
-            name = f"__prepared_{len(self._names)}"
-            assert name not in self.schema, name
+            name = unused(f"__prepared_{len(self._names)}", self.schema)
             self._names[key] = name
             self.prepared[name] = expr.alias(name)
         return self._names[key]

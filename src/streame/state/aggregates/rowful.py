@@ -26,6 +26,7 @@ class RowfulResults:
         self._aggregation = aggregation
         self._names = aggregation.rowful_columns
         self._exprs = list(aggregation.rowful.values())
+        self._dtypes = pl.Schema({name: aggregation.outputs[name] for name in aggregation.rowful})
         self._ordered = aggregation.needs_order
         self._weighted = retractable
         columns = {name: aggregation.schema[name] for name in self._names}
@@ -54,7 +55,8 @@ class RowfulResults:
         if self._ordered:
             rows = in_order(rows, self._names if self._weighted else ())
         try:
-            made = rows.group_by(GROUP).agg(self._exprs)
+            # Polars computes some things as another dtype than it says, the quantile of Booleans for one.
+            made = rows.group_by(GROUP).agg(self._exprs).cast(self._dtypes)
         except (PolarsError, PanicException):
             self._blame(rows)
             raise
@@ -68,7 +70,7 @@ class RowfulResults:
         """Raise an error that names the result that cannot be computed."""
         for name, expr in self._aggregation.rowful.items():
             try:
-                rows.group_by(GROUP).agg(expr)
+                rows.group_by(GROUP).agg(expr).cast(pl.Schema({name: self._dtypes[name]}))
             except (PolarsError, PanicException) as error:
                 raise self._aggregation.failed(name, str(error)) from error
 

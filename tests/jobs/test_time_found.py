@@ -1,0 +1,61 @@
+"""What hostile and unlucky users found in the verbs of time, each named for what was wrong."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+import streame as st
+
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+def timed(frame: pl.DataFrame, name: str = "rows", **settings: Any) -> st.StreamDataFrame:
+    """A stream of the rows, in batches of two, with the event time `at`."""
+    batches = [frame[start : start + 2] for start in range(0, frame.height, 2)]
+    return st.scan_frames(batches, schema=frame.schema, name=name, event_time="at", **settings)
+
+
+def seconds(*values: int) -> list[datetime]:
+    """Times so many seconds after noon."""
+    return [NOON + timedelta(seconds=value) for value in values]
+
+
+NAMED = pl.DataFrame({"at": seconds(1, 2, 3, 11), "k": [1, 2, 3, 4], "v": [5, 6, 7, 8]})
+
+
+@pytest.mark.parametrize("name", ["__key0", "__by0", "__having0", "__prepared_0", "__value_0"])
+def test_a_column_may_be_called_as_one_that_a_verb_computes(name: str) -> None:
+    frame = NAMED.rename({"k": name})
+    odd, first = pl.col(name) % 2, pl.col("v").sum() + (pl.col("v") * pl.col(name)).sum()
+    aggs = [pl.col(name).max().alias("most"), pl.col(name).quantile(0.5).alias("half"), first.alias("first")]
+    grouped = timed(frame).group_by(odd.alias("odd"), name).having(pl.len() > 0).agg(first=first)
+    assert_frame_equal(
+        grouped.collect(),
+        frame.group_by(odd.alias("odd"), name).agg(first=first),
+        check_row_order=False,
+    )
+    assert_frame_equal(
+        timed(frame).group_by_dynamic("at", every="10s", group_by=odd.alias("odd")).agg(*aggs).collect(),
+        frame.group_by_dynamic("at", every="10s", group_by=odd.alias("odd")).agg(*aggs),
+        check_row_order=False,
+    )
+    best = timed(frame).top_k(2, by=[odd, name]).collect()
+    assert sorted(best[name]) == [1, 3]
+
+
+@pytest.mark.parametrize("name", ["", "__group", "__time"])
+def test_a_name_that_the_engine_needs_is_refused_and_not_mixed_up(name: str) -> None:
+    with pytest.raises(st.PlanError, match=r"source 'rows': .*(taken by the engine|no name)"):
+        timed(NAMED.rename({"k": name}))
+    with pytest.raises(st.PlanError, match=r"taken by the engine|no name"):
+        timed(NAMED).group_by("k").agg(pl.len().alias(name))
+
+
+@pytest.mark.parametrize("column", ["b", "l"])
+def test_a_result_has_the_dtype_that_polars_says_where_it_computes_another(column: str) -> None:
+    frame = NAMED.with_columns(b=pl.col("v") > 6, l=pl.concat_list("v"))
+    halves = timed(frame).group_by("k", emit="on_close").agg(pl.col(column).quantile(0.5))
+    assert halves.collect().schema == halves.schema
