@@ -13,6 +13,7 @@ import streame as st
 from streame.core.changes import fold
 from streame.testing import Driver, strategies
 from tests.properties.running import collected, examples, rows_of, scanned
+from tests.properties.timed import TIME, duration, play
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -185,3 +186,34 @@ def test_results_said_now_and_then_or_at_the_end_come_to_the_same(data: hst.Data
                 assert said or not so_far.height
                 if said:
                     same(fold(pl.concat(said)), so_far.group_by(*key).agg(**aggs))
+
+
+@given(hst.data())
+@settings(max_examples=examples(80))
+def test_windows_of_a_group_by_with_the_time_as_a_key_give_what_polars_gives(data: hst.DataObject) -> None:
+    dtype = data.draw(hst.sampled_from([pl.Datetime("us"), pl.Date(), pl.Int64()]))
+    rows = data.draw(strategies.timed_frames({"k": pl.String()}, VALUES, dtype=dtype), label="rows")
+    delay = data.draw(hst.sampled_from([0, 2, 50]), label="delay")
+    every = duration(dtype, data.draw(hst.sampled_from([1, 3, 10]), label="every"))
+    emit = data.draw(hst.sampled_from(["on_close", "changes", "10s"]), label="emit")
+    first = {"n": pl.len(), "v": pl.col("v").sum(), "s": pl.col("s").max()}
+    second = {
+        "n": pl.col("n").sum(),
+        "v": pl.col("v").max(),
+        "least": pl.col("v").min(),
+        "s": pl.col("s").n_unique(),
+    }
+
+    def both(frame: Any, **settings: Any) -> Any:
+        frame = frame.group_by(TIME, "k").agg(**first)
+        frame = frame.sort(TIME) if isinstance(frame, pl.DataFrame) else frame
+        return frame.group_by_dynamic(TIME, every=every, group_by="k", **settings).agg(**second)
+
+    for played in play(data, lambda frame: both(frame, emit=emit), rows, delay):
+        if played.ended or emit == "changes":
+            expected = both(played.taken)
+            is_changes = emit != "on_close"
+            found = played.frame(
+                pl.Schema({**expected.schema, "_diff": pl.Int64()} if is_changes else expected.schema)
+            )
+            same(fold(found) if is_changes else found, expected)
