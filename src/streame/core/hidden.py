@@ -32,6 +32,11 @@ def hidden_of(frame: pl.DataFrame) -> list[str]:
     return [name for name in HIDDEN if name in columns]
 
 
+def arrivals(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame as the user knows it, without rows that are taken back."""
+    return user_frame(frame.filter(pl.col(WEIGHT) > 0) if WEIGHT in frame.columns else frame)
+
+
 def user_frame(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame as the user knows it."""
     hidden = hidden_of(frame)

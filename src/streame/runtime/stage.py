@@ -120,6 +120,8 @@ class Outputs:
 
     def late(self, rows: pl.DataFrame) -> None:
         """Send late rows to all that take them."""
+        if not rows.height:
+            return
         self.metrics.late += rows.height
         for output in self.lates:
             output.send(Batch(rows))
