@@ -62,6 +62,34 @@ def test_a_join_of_two_streams_gives_what_polars_gives(data: hst.DataObject) -> 
         assert two_streams.rows_of(found) == two_streams.rows_of(expected)
 
 
+WIDTHS = [(pl.Int8, pl.Int64), (pl.UInt64, pl.Int64), (pl.Float32, pl.Float64), (pl.Int32, pl.UInt8)]
+
+
+@pytest.mark.parametrize(("one", "other"), [*WIDTHS, *((other, one) for one, other in WIDTHS)])
+@pytest.mark.parametrize("how", HOWS)
+def test_keys_of_other_widths(one: Any, other: Any, how: Any) -> None:
+    values = [0, 1, 2, 2, 3, 100, None]
+    left = pl.DataFrame({"k": pl.Series(values).cast(one), "v": range(7)})
+    right = pl.DataFrame(
+        {"k": pl.Series([2, 3, 3, 100, None, 7]).cast(other), "w": [["x"], [], None, ["y"], [], []]}
+    )
+    expected = left.join(right, on="k", how=how)
+    joined = scanned([left], "left").join(scanned([right], "right"), on="k", how=how, ttl=None)
+    assert joined.schema == expected.schema
+    assert two_streams.rows_of(collected(joined, parallelism=3)) == two_streams.rows_of(expected)
+
+
+def test_changes_with_nested_columns() -> None:
+    rows = pl.DataFrame({"k": [1, 2, 1, 1], "v": [1.5, None, 2.5, 3.5]})
+    lists = scanned([rows[:2], rows[2:]]).group_by("k").agg("v", s=pl.struct(a=pl.len(), b=pl.col("v").max()))
+    others = scanned([rows.select("k")], "others")
+    found = collected(others.join(lists, on="k", how="left", ttl=None))
+    expected = rows.group_by("k").agg("v", s=pl.struct(a=pl.len(), b=pl.col("v").max()))
+    assert two_streams.rows_of(found) == two_streams.rows_of(
+        rows.select("k").join(expected, on="k", how="left")
+    )
+
+
 @given(hst.data())
 @settings(max_examples=examples(100))
 def test_a_time_to_live_is_a_bound_on_how_far_times_are_apart(data: hst.DataObject) -> None:

@@ -257,8 +257,7 @@ class JoinVerbs(Handle):
             name: the name of the operator, unique in the job; derived from the keys by default.
 
         Returns:
-            This stream's rows, each once and in the order of event time at the latest, with the columns of Polars'
-            `join_asof`.
+            This stream's rows, each once, with the columns of Polars' `join_asof`.
 
         Raises:
             PlanError: when a side has no event time or is a changes stream, columns are missing, or arguments do

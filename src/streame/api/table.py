@@ -24,8 +24,8 @@ class StreamTable:
 
     Made by `StreamDataFrame.as_table`, used as the right side of `StreamDataFrame.join`. The join keeps,
     for as long as the job runs, the latest row of every key in memory (at most two rows per key on the way), of the
-    columns that are needed. A row leaves only where it is
-    taken back, in a changes stream. Every join with a table has a copy of its own.
+    columns that are needed. A row leaves only if it is taken back, in a table made of a changes stream. Every join
+    with a table has a copy of its own.
 
     Attributes:
         key: the key columns.
