@@ -177,6 +177,20 @@ def operator_of(frame: st.StreamDataFrame) -> Operator:
     return vertex.make()
 
 
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_late_changes_of_a_window_are_the_new_rows_alone(parallelism: int) -> None:
+    rows = st.scan_rows([], {"at": pl.Int64, "v": pl.Int64}, event_time="at", name="rows")
+    windows = (
+        rows.group_by("at").agg(pl.col("v").sum()).group_by_dynamic("at", every="10i").agg(pl.col("v").max())
+    )
+    job = st.job([windows.sink_console(), windows.late.sink_console(name="late")])
+    with Driver(job, parallelism=parallelism) as driver:
+        driver.push(batch("at:i v:i\n 1 3\n 20 9"))
+        driver.push(batch("at:i v:i\n 1 1"))
+        assert [row for frame in driver.take("sink console") for row in frame.rows()] == [(0, 3)]
+        assert [row for frame in driver.take("sink late") for row in frame.rows()] == [(1, 4)]
+
+
 @pytest.mark.parametrize(
     ("emit", "marks"),
     [("changes", [5, WATERMARK_MAX]), ("10s", [WATERMARK_MAX]), ("on_close", [WATERMARK_MAX])],
