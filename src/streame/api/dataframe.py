@@ -13,6 +13,7 @@ from streame.api.joins import JoinVerbs
 from streame.api.nulls import NullVerbs
 from streame.api.refused import refuse
 from streame.api.reshape import ReshapeVerbs
+from streame.api.rolling import RollingVerbs
 from streame.api.row_wise import RowWiseVerbs
 from streame.api.sessions import SessionVerbs
 from streame.api.sinks import SinkVerbs
@@ -48,6 +49,7 @@ class StreamDataFrame(
     WindowVerbs,
     SessionVerbs,
     CountVerbs,
+    RollingVerbs,
     TableVerbs,
     JoinVerbs,
     TopKVerbs,

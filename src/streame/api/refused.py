@@ -45,7 +45,6 @@ REFUSED: dict[str, str] = {
     "quantile": _WHOLE,
     "remote": _LOCAL,
     "reverse": _ORDER,
-    "rolling": _GROUPING,
     "select_seq": "use select",
     "serialize": "a plan holds sources and functions; keep the program that builds it",
     "set_sorted": _ORDER,

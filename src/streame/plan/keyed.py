@@ -7,6 +7,7 @@ import polars as pl
 from streame.core.aggregates import Aggregation
 from streame.core.emission import emission_text
 from streame.core.expressions import NamedExpr
+from streame.core.rolling import RollingRule
 from streame.core.sessions import END, START, SessionRule, ticks_text
 from streame.core.time import EventTime
 from streame.plan.nodes import Node, Stateful
@@ -159,3 +160,44 @@ class CountAggregate(KeyedAggregate):
         """The time of a window's last row."""
         time = self.input.event_time
         return None if time is None else EventTime(END, time.dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RollingAggregate(KeyedAggregate):
+    """For each row what the rows of its key in a stretch of time around it come to.
+
+    Args:
+        rule: which rows the window of a row holds.
+    """
+
+    rule: RollingRule
+
+    @property
+    def schema(self) -> pl.Schema:
+        """The keys, the time of the row, then the results."""
+        time = {self.rule.time.column: self.rule.time.dtype}
+        return pl.Schema({**self.key_schema, **time, **self.aggregation.outputs})
+
+    @property
+    def title(self) -> str:
+        """The time and the keys."""
+        return f"rolling over {self.rule.time.column}{self.by}"
+
+    @property
+    def details(self) -> list[str]:
+        """The windows, and the results."""
+        return [
+            self.rule.text(),
+            *self.results_text,
+            "a row is answered when no other row of its window can come",
+        ]
+
+    @property
+    def bound(self) -> str:
+        """The rows that windows may still hold."""
+        back, ahead = self.rule.reach
+        return f"the rows of the last {ticks_text(back + ahead, self.rule.time)}, and those whose time has not come"
+
+    def _event_time(self) -> EventTime:
+        """That of the rows."""
+        return self.rule.time

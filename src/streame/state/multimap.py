@@ -107,6 +107,11 @@ class Matches:
         if count:
             yield _joined(waiting)
 
+    @property
+    def most(self) -> int:
+        """How many pairs there are at most."""
+        return sum(int(found.counts.sum()) for found in self._found)
+
     def _expanded(self, found: _Found) -> Iterator[Pairs]:
         """The pairs of one run."""
         for probes, places in _pieces(found):

@@ -6,12 +6,13 @@ from functools import partial
 import polars as pl
 
 from streame.core.salvage import may_fail
-from streame.plan.keyed import CountAggregate, KeyedAggregate, SessionAggregate
+from streame.plan.keyed import CountAggregate, KeyedAggregate, RollingAggregate, SessionAggregate
 from streame.plan.lower.lowering import Lowering, Rows, lower_node
 from streame.runtime.admission import Admission
 from streame.runtime.graph import Edge
 from streame.runtime.operator import Operator
 from streame.runtime.operators.count_window import CountWindowOperator
+from streame.runtime.operators.rolling import RollingOperator
 from streame.runtime.operators.session import SessionOperator
 from streame.runtime.preparation import Preparation
 
@@ -44,6 +45,21 @@ def _(node: CountAggregate, lowering: Lowering) -> Rows:
         key_schema=node.key_schema,
         aggregation=node.aggregation,
         admission=_admission(node, lowering, upstream) if timed else None,
+        preparation=_preparation(node, lowering, upstream),
+    )
+    return _add(node, lowering, upstream, make)
+
+
+@lower_node.register(RollingAggregate)
+def _(node: RollingAggregate, lowering: Lowering) -> Rows:
+    upstream = _upstream(node, lowering)
+    make = partial(
+        RollingOperator,
+        node.rule,
+        keys=[column for column, _ in node.keys],
+        key_schema=node.key_schema,
+        aggregation=node.aggregation,
+        admission=_admission(node, lowering, upstream),
         preparation=_preparation(node, lowering, upstream),
     )
     return _add(node, lowering, upstream, make)
