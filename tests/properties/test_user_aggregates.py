@@ -23,8 +23,8 @@ class Numbers(st.Aggregate):
     def create(self) -> dict[str, Any]:
         return {"count": 0, "sum": 0, "seen": []}
 
-    def add(self, state: dict[str, Any], *columns: pl.Series) -> dict[str, Any]:
-        values = columns[0].drop_nulls().to_list()
+    def add(self, state: dict[str, Any], column: pl.Series) -> dict[str, Any]:
+        values = column.drop_nulls().to_list()
         state["count"] += len(values)
         state["sum"] += sum(values)
         state["seen"] += values
@@ -54,6 +54,7 @@ BESIDE = pl.concat_list(
     pl.col("v").max().fill_null(-1).cast(pl.Int64),
 )
 
+
 def totals(frame: Any) -> Any:
     """A changes stream with an event time."""
     return frame.group_by("k", "at").agg(v=pl.col("v").sum().cast(pl.Int64))
@@ -72,7 +73,9 @@ VERBS: dict[str, Callable[[Any], Any]] = {
     "counts": lambda frame: frame.group_by_count(3, group_by="k"),
     "sessions": lambda frame: frame.group_by_session("at", gap="3i", group_by="k"),
     "changes": lambda frame: totals(frame).group_by("k"),
-    "windows of changes": lambda frame: totals(frame).group_by_dynamic("at", every="5i", period="10i", group_by="k"),
+    "windows of changes": lambda frame: totals(frame).group_by_dynamic(
+        "at", every="5i", period="10i", group_by="k"
+    ),
 }
 
 

@@ -63,12 +63,13 @@ class Aggregate(ABC):
         """
 
     @abstractmethod
-    def add(self, state: Any, *columns: pl.Series) -> Any:
+    def add(self, state: Any, *columns: Any, **nothing: Any) -> Any:
         """Take rows of a group.
 
         Args:
             state: the state of the group; it may be changed.
-            *columns: the columns, of at least one row.
+            *columns: the columns, Polars series of at least one row.
+            **nothing: never given; with it type checkers let a subclass name its columns one by one.
 
         Returns:
             The state with the rows.
