@@ -43,11 +43,12 @@ def test_what_is_left_comes_at_the_end() -> None:
     assert taken(driver) == [(4, 5, 2)]
 
 
-def test_the_event_time_behind_it_is_the_end() -> None:
+def test_event_time_ends_and_can_be_declared_again() -> None:
     frame = clicks().group_by_count(2, group_by="user").agg(n=pl.len())
-    assert frame.event_time == "end"
-    with Driver(frame.group_by_dynamic("end", every="10i").agg(pairs=pl.len())) as driver:
-        driver.push(rows("ann 1 1\n ann 9 2\n bob 8 3\n bob 10 4\n ann 11 5"))
+    assert frame.event_time is None
+    timed = frame.with_event_time("end", watermark=5)
+    with Driver(timed.group_by_dynamic("end", every="10i").agg(pairs=pl.len())) as driver:
+        driver.push(rows("ann 1 1\n bob 8 3\n ann 9 2\n bob 15 4\n cid 16 5"))
         assert taken(driver) == [(0, 1)]
     assert taken(driver) == [(10, 2)]
 

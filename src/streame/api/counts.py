@@ -38,8 +38,10 @@ class CountVerbs(Handle):
 
         Returns:
             The groups; `.agg(...)` or another method says what is computed of each. The result has the keys, where
-            there is event time `start` and `end` (the times of the first and the last row), and the results. Its event
-            time is `end`. What is left of each key at the end of the input comes last, as a group of fewer rows.
+            there is event time `start` and `end` (the times of the first and the last row), and the results. What is
+            left of each key at the end of the input comes last, as a group of fewer rows. These may be of any age, so
+            event time ends here: declare it again, with `with_event_time("end", watermark=...)`, for verbs over time
+            that follow; what comes last is late for them then.
 
         Raises:
             PlanError: when `n` is no number of rows, a key is not row-wise, or the stream is a changes stream.

@@ -156,11 +156,6 @@ class CountAggregate(KeyedAggregate):
         many = ", bounded by the number of keys" if self.keys else ""
         return f"{self.kept} per window that is not complete, one for each key{many}{waiting}"
 
-    def _event_time(self) -> EventTime | None:
-        """The time of a window's last row."""
-        time = self.input.event_time
-        return None if time is None else EventTime(END, time.dtype)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RollingAggregate(KeyedAggregate):

@@ -72,7 +72,6 @@ class CountWindowOperator(Operator):
             _, rows = self._waiting.take(self._watermark)
             if rows.height:
                 self._count(Batch(rows), out)
-            time = time if time == WATERMARK_MAX else event_time.from_ticks(self._watermark)
         if time == WATERMARK_MAX:
             self._say(self._counted.rest(), out)
         out.watermark(time)
