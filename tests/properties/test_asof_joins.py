@@ -98,7 +98,7 @@ def test_an_asof_join_gives_what_polars_gives(data: hst.DataObject) -> None:
 @given(hst.data())
 @settings(max_examples=examples(60))
 def test_rows_of_equal_time_count_in_the_order_of_splits_and_positions(data: hst.DataObject) -> None:
-    strategy = data.draw(hst.sampled_from(STRATEGIES), label="strategy")
+    strategy: Any = data.draw(hst.sampled_from(STRATEGIES), label="strategy")
     schema = {"at": pl.Int64(), "k": pl.String(), "v": pl.Int64()}
     rows = hst.lists(hst.tuples(hst.integers(0, 3), hst.sampled_from("ab"), hst.integers(0, 99)), max_size=8)
     left = pl.DataFrame(sorted(data.draw(rows)), schema=schema, orient="row")
@@ -106,7 +106,7 @@ def test_rows_of_equal_time_count_in_the_order_of_splits_and_positions(data: hst
     expected = in_polars(
         left, pl.concat(splits), left_on="at", right_on="at", by_left="k", by_right="k", strategy=strategy
     )
-    given_batches = {
+    given_batches: two_streams.Given = {
         "left": [(None, left)],
         "right": [
             (name, batch)

@@ -42,7 +42,7 @@ TIMES: list[tuple[Any, Any, dict[Any, int]]] = [
 
 
 def in_polars(
-    left: pl.DataFrame, right: pl.DataFrame, how: str, lower: Any, upper: Any, **keys: Any
+    left: pl.DataFrame, right: pl.DataFrame, how: Any, lower: Any, upper: Any, **keys: Any
 ) -> pl.DataFrame:
     """The join as Polars has it: pairs that are filtered, and the rows that are in none."""
     left, right = left.with_row_index("__l"), right.with_row_index("__r")

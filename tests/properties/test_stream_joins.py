@@ -321,6 +321,7 @@ def _expected(how: str, came: Any, pairs: Any) -> Counter[Any]:
     left = [row for row in came["left"] if id(row) not in met]
     right = [row for row in came["right"] if id(row) not in met]
     both = [(key, one, other) for (_, key, one), (_, _, other) in pairs]
+    rows: list[tuple[Any, ...]]
     match how:
         case "inner":
             rows = both
