@@ -89,4 +89,4 @@ def rolling(draw: Draw, node: int) -> Step | None:
     )
 
 
-VERBS = {group_by_dynamic: 6, group_by_session: 4}
+VERBS = {group_by_dynamic: 6, group_by_session: 4, rolling: 4}

@@ -38,6 +38,13 @@ def test_a_row_is_answered_when_no_other_of_its_time_can_come() -> None:
     assert taken(driver) == [("ann", 10, [2, 4, 5])]
 
 
+def test_rows_of_equal_time_keep_the_order_of_the_source() -> None:
+    frame = clicks().rolling("at", period="10i").agg(first=pl.col("v").first(), all=pl.col("v"))
+    with Driver(frame) as driver:
+        driver.push(rows("ann 0 7\n bob 0 3\n cid 0 9\n ann 0 1\n bob 5 2"))
+    assert taken(driver) == [(0, 7, [7, 3, 9, 1])] * 4 + [(5, 7, [7, 3, 9, 1, 2])]
+
+
 def test_a_window_ahead_is_waited_for() -> None:
     frame = clicks().rolling("at", period="10i", offset="0i").agg(pl.col("v"))
     with Driver(frame) as driver:

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
-from streame.core.aggregates import Aggregation
+from streame.core.aggregates import TIME, Aggregation
 from streame.core.hidden import unused
 from streame.core.ordering import begins, by_slot
 from streame.core.rolling import RollingRule, rolling_values
@@ -29,7 +29,7 @@ class RollingResults:
     Args:
         rule: which rows a window holds.
         aggregation: what is computed of them.
-        recent: where the rows are, as `Aggregation.prepare` gave them.
+        recent: where the rows are, as `Aggregation.prepare` gave them but for what orders them.
     """
 
     def __init__(self, rule: RollingRule, aggregation: Aggregation, recent: RecentRows) -> None:
@@ -76,7 +76,10 @@ class RollingResults:
     def _added_up(self, count: int, windows: Matches) -> pl.DataFrame:
         state = AggregateState(self._aggregation)
         for numbers, rows in windows:
-            state.add(numbers, self._recent.gather(rows))
+            frame = self._recent.gather(rows)
+            if self._aggregation.needs_order:  # later rows have larger numbers
+                frame = frame.with_columns(pl.Series(TIME, rows))
+            state.add(numbers, frame)
         return state.results(np.arange(count))
 
     def _rolled(self, asked: RowNumbers, around: Matches) -> pl.DataFrame | None:

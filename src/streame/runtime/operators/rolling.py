@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from streame.core.aggregates import Aggregation
+from streame.core.aggregates import TIME, Aggregation
 from streame.core.frames import frame_of
-from streame.core.hidden import BEHIND
+from streame.core.hidden import BEHIND, POSITION
 from streame.core.messages import BATCH_ROWS_MAX, Batch
 from streame.core.metrics import StateSize
 from streame.core.ordering import Slots
@@ -95,7 +95,7 @@ class RollingOperator(Operator):
         if self._index is not None:
             slots = self._index.slots(frame.select(self._keys))
         times = np.minimum(self._rule.time.ticks(frame), WATERMARK_MAX - 1)
-        self._recent.add(slots, times, prepared)
+        self._recent.add(slots, times, prepared.drop(TIME, POSITION, strict=False))
 
     def _answer(self, asked: RowNumbers, out: Collector) -> None:
         """Say what the windows of some rows come to."""
