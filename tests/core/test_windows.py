@@ -46,18 +46,17 @@ def rule_of(time: EventTime = INTEGER, **settings_of: Any) -> WindowRule:
 def memberships(windows: Windows, ticks: Ticks) -> set[tuple[int, int, int]]:
     """Which row is in which window, by way of the slices."""
     cut = windows.cut(ticks)
+    outside = np.zeros(len(ticks), np.bool_) if cut.outside is None else cut.outside
     if not len(cut.slices):
-        assert cut.codes is not None
-        assert (cut.codes == -1).all()
+        assert outside.all()
         return set()
     codes = np.zeros(len(ticks), np.intp) if cut.codes is None else cut.codes
-    assert set(codes.tolist()) - {-1} == set(range(len(cut.slices)))
+    assert set(codes[~outside].tolist()) == set(range(len(cut.slices)))
     spans = windows.around(cut.slices)
     first, behind = spans.over(cut.slices)
     return {
         (tick, int(spans.start[window]), int(spans.end[window]))
-        for tick, code in zip(ticks.tolist(), codes.tolist(), strict=True)
-        if code >= 0
+        for tick, code in zip(ticks[~outside].tolist(), codes[~outside].tolist(), strict=True)
         for window in range(first[code], behind[code])
     }
 

@@ -87,7 +87,7 @@ def parse_span(value: str | timedelta, time: EventTime, *, where: str) -> Span:
     counts: dict[str, int] = {}
     for count, unit in _PART.findall(value):
         counts[unit] = counts.get(unit, 0) + int(count) * (-1 if value.startswith("-") else 1)
-    if time.is_ticks != (counts.keys() == {"i"}) or ("i" in counts and len(counts) > 1):
+    if set(counts) != {"i"} if time.is_ticks else "i" in counts:
         ask = "a number of its ticks, as in '10i'" if time.is_ticks else "a duration such as '10s'"
         raise PlanError(
             f"{where}: {value!r} does not fit {time.column}, a column of {time.dtype}; write {ask}"

@@ -21,6 +21,7 @@ from streame.errors import PlanError
 Closed = Literal["left", "right", "both", "none"]
 Label = Literal["left", "right", "datapoint"]
 Codes = npt.NDArray[np.intp]
+Numbers = Codes | npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
 WINDOW_ENDS = ("_lower_boundary", "_upper_boundary")
@@ -193,13 +194,14 @@ class Cut:
     """The slices that some rows belong to.
 
     Args:
-        slices: the first tick of each, rising.
-        codes: for each row the number of its slice, -1 for a row that is in no window; `None` where all are in the
-            only slice.
+        slices: the first tick of each, rising; every one has a row.
+        codes: for each row the number of its slice; `None` where all are in the only slice.
+        outside: which rows are in no window, and have no code; `None` where all are in one.
     """
 
     slices: Ticks
-    codes: Codes | None
+    codes: Numbers | None
+    outside: Mask | None = None
 
 
 class Windows:
@@ -248,19 +250,15 @@ class Windows:
         last = int(table.cuts.searchsorted(most, side="right")) - 1
         slices, in_window = table.cuts[first : last + 1], table.in_window[first : last + 1]
         if first == last:
-            return Cut(slices, None) if in_window[0] else Cut(slices[:0], np.full(len(ticks), -1, np.intp))
-        codes = (
-            _compared(ticks, slices)
-            if last - first < _COMPARED_MAX
-            else slices.searchsorted(ticks, "right") - 1
-        )
-        used = np.zeros(len(slices), np.bool_)
-        used[codes] = True
+            return Cut(slices, None) if in_window[0] else Cut(_NONE, None, np.ones(len(ticks), np.bool_))
+        counted = _compared if last - first < _COMPARED_MAX else _searched
+        codes, used = counted(ticks, slices)
         used &= in_window
         if used.all():
             return Cut(slices, codes)
-        numbers = np.where(used, np.cumsum(used) - 1, -1)
-        return Cut(slices[used], numbers[codes])
+        outside = None if in_window.all() else ~in_window[codes]
+        slices, codes = slices[used], (np.cumsum(used) - 1)[codes]
+        return Cut(slices, codes if len(slices) > 1 else None, outside)
 
     def around(self, slices: Ticks) -> WindowList:
         """All windows that hold one of these slices, by their first ticks, rising; maybe others near them as well."""
@@ -328,12 +326,23 @@ class Windows:
         )
 
 
-def _compared(ticks: Ticks, slices: Ticks) -> Codes:
-    """The number of the slice of each row, where there are few."""
+def _compared(ticks: Ticks, slices: Ticks) -> tuple[Numbers, Mask]:
+    """The number of the slice of each row, and which slices have rows; for few slices."""
     codes = np.zeros(len(ticks), np.uint8)
+    behind = [len(ticks)]
     for begin in slices[1:]:
-        codes += (ticks >= begin).view(np.uint8)
-    return codes.astype(np.intp)
+        later = ticks >= begin
+        behind.append(int(np.count_nonzero(later)))
+        codes += later.view(np.uint8)
+    return codes, np.diff(behind, append=0) < 0
+
+
+def _searched(ticks: Ticks, slices: Ticks) -> tuple[Numbers, Mask]:
+    """The number of the slice of each row, and which slices have rows."""
+    codes = slices.searchsorted(ticks, side="right") - 1
+    used = np.zeros(len(slices), np.bool_)
+    used[codes] = True
+    return codes, used
 
 
 _APART = 64

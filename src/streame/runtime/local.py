@@ -9,6 +9,7 @@ from streame.core.clock import Clock, SystemClock
 from streame.core.config import Config
 from streame.core.metrics import OperatorMetrics
 from streame.errors import StreameError
+from streame.runtime.allocator import keep_freed_memory
 from streame.runtime.build import build_tasks
 from streame.runtime.channel import ChannelLimits
 from streame.runtime.graph import Graph
@@ -53,6 +54,7 @@ class LocalRun:
 
     def start(self) -> None:
         """Open all operators, then start all threads. Raises what an operator raises while it is opened."""
+        keep_freed_memory()
         opened: list[Task] = []
         try:
             for task in reversed(self._tasks):

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streame.core.hidden import BEHIND, user_frame
+from streame.core.hidden import BEHIND, arrivals
 from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, Ticks
-from streame.core.windows import Codes, WindowList, Windows
+from streame.core.windows import Codes, Numbers, WindowList, Windows
 from streame.runtime.operator import Collector
 
 Mask = npt.NDArray[np.bool_]
@@ -30,7 +30,7 @@ class Placed:
     kept: Mask | None
     slices: Ticks
     since: Ticks
-    codes: Codes | None
+    codes: Numbers | None
     until: Ticks
     closing: int
 
@@ -52,54 +52,80 @@ def place(
         out: where late rows go.
     """
     cut = windows.cut(ticks)
-    slices, codes = cut.slices, cut.codes
-    kept = None if codes is None or codes.min() >= 0 else codes >= 0
-    if kept is not None:
-        out.count_gap(len(ticks) - int(np.count_nonzero(kept)))
-    if not len(slices):
+    kept, codes = None, cut.codes
+    if cut.outside is not None:
+        out.count_gap(int(np.count_nonzero(cut.outside)))
+        kept = ~cut.outside
+        frame, codes = frame.filter(pl.Series(kept)), None if codes is None else codes[kept]
+    if not len(cut.slices):
         return None
-    spans = windows.around(slices)
-    first, behind = spans.over(slices)
-    since = np.full(len(slices), WATERMARK_MIN)
+    spans = windows.around(cut.slices)
+    slices = _Slices(cut.slices, np.full(len(cut.slices), WATERMARK_MIN), *spans.over(cut.slices))
     given_up = closed if closed in {WATERMARK_MIN, WATERMARK_MAX} else closed - lateness
-    over = spans.high[behind - 1] <= given_up
-    if over.any() or BEHIND in frame.columns:
-        codes = np.zeros(len(ticks), np.intp) if codes is None else codes
-        late = over[codes] & (codes >= 0)
-        if BEHIND in frame.columns:
-            rows, passed = _passed(frame, codes, spans, windows, lateness)
-            late[rows] |= passed >= behind[codes[rows]]
-            partly = ~late[rows] & (passed > first[codes[rows]])
-            if partly.any():
-                rows, passed = rows[partly], passed[partly]
-                extra, which = np.unique([codes[rows], passed], axis=1, return_inverse=True)
-                codes[rows] = len(slices) + which.reshape(-1)
-                slices, since = (
-                    np.append(slices, slices[extra[0]]),
-                    np.append(since, spans.high[extra[1] - 1]),
-                )
-                first, behind = np.append(first, extra[1]), np.append(behind, behind[extra[0]])
+    if BEHIND in frame.columns or (slices.until(spans) <= given_up).any():
+        codes = np.zeros(frame.height, np.intp) if codes is None else codes.astype(np.intp)
+        slices, late = _each_row(frame, codes, slices, spans, windows.ns_per_tick, lateness)
+        late |= (slices.until(spans) <= given_up)[codes]
         if late.any():
-            out.late(user_frame(frame.filter(pl.Series(late))))
-            kept = ~late if kept is None else kept & ~late
-        codes = codes if kept is None else codes[kept]
+            out.late(arrivals(frame.filter(pl.Series(late))))
+            codes = codes[~late]
+            if kept is None:
+                kept = ~late
+            else:
+                kept[np.flatnonzero(kept)[late]] = False
         used, codes = np.unique(codes, return_inverse=True)
         if not len(used):
             return None
-        slices, since, first, behind = slices[used], since[used], first[used], behind[used]
-        codes = codes if len(used) > 1 else None
-    elif kept is not None and codes is not None:
-        codes = codes[kept] if len(slices) > 1 else None
-    still_open = np.maximum(first, spans.high.searchsorted(closed, side="right"))
-    ends = spans.high[still_open[still_open < behind]]
-    return Placed(kept, slices, since, codes, spans.high[behind - 1], int(ends.min(initial=WATERMARK_MAX)))
+        slices, codes = slices[used], codes if len(used) > 1 else None
+    still_open = np.maximum(slices.first, spans.high.searchsorted(closed, side="right"))
+    ends = spans.high[still_open[still_open < slices.behind]]
+    closing = int(ends.min(initial=WATERMARK_MAX))
+    return Placed(kept, slices.starts, slices.since, codes, slices.until(spans), closing)
 
 
-def _passed(
-    frame: pl.DataFrame, codes: Codes, spans: WindowList, windows: Windows, lateness: int
-) -> tuple[Codes, Codes]:
-    """The rows behind their split's watermark, and how many of the windows were given up at that watermark."""
+@dataclass(frozen=True, slots=True)
+class _Slices:
+    """Slices, and which windows are over each: from `first` to the one before `behind`."""
+
+    starts: Ticks
+    since: Ticks
+    first: Codes
+    behind: Codes
+
+    def __getitem__(self, chosen: Codes) -> "_Slices":
+        return _Slices(self.starts[chosen], self.since[chosen], self.first[chosen], self.behind[chosen])
+
+    def until(self, spans: WindowList) -> Ticks:
+        """When the last window over each ends."""
+        return spans.high[self.behind - 1]
+
+    def split(self, numbers: Codes, passed: Codes, spans: WindowList) -> "_Slices":
+        """With a copy of these slices at the end, for rows that came too late for the first `passed` windows."""
+        more = _Slices(self.starts[numbers], spans.high[passed - 1], passed, self.behind[numbers])
+        pairs = (
+            (getattr(self, name), getattr(more, name)) for name in ("starts", "since", "first", "behind")
+        )
+        return _Slices(*(np.append(ours, theirs) for ours, theirs in pairs))
+
+
+def _each_row(
+    frame: pl.DataFrame, codes: Codes, slices: _Slices, spans: WindowList, ns_per_tick: int, lateness: int
+) -> tuple[_Slices, Mask]:
+    """Which rows are late by the watermark of their own split; rows late for some windows get slices of their own.
+
+    `codes`, the number of the slice of each row, are changed for those.
+    """
+    late = np.zeros(frame.height, np.bool_)
+    if BEHIND not in frame.columns:
+        return slices, late
     marks = frame[BEHIND]
-    rows = np.flatnonzero(marks.is_not_null().to_numpy() & (codes >= 0))
-    reached = marks.fill_null(0).to_numpy()[rows] // windows.ns_per_tick
-    return rows, spans.high.searchsorted(reached - lateness, side="right")
+    rows = np.flatnonzero(marks.is_not_null().to_numpy())
+    reached = marks.drop_nulls().to_numpy() // ns_per_tick - lateness
+    passed, numbers = spans.high.searchsorted(reached, side="right"), codes[rows]
+    late[rows] = passed >= slices.behind[numbers]
+    partly = (passed > slices.first[numbers]) & ~late[rows]
+    if not partly.any():
+        return slices, late
+    (of, since), which = np.unique([numbers[partly], passed[partly]], axis=1, return_inverse=True)
+    codes[rows[partly]] = len(slices.starts) + which.reshape(-1)
+    return slices.split(of, since, spans), late

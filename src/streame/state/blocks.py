@@ -9,6 +9,8 @@ import numpy.typing as npt
 from streame.state.pairs import Pairs, Places
 from streame.state.rows import RowNumbers
 
+Numbers = Places | npt.NDArray[np.uint8]
+
 Name = tuple[int, int]
 """What a place stands for: a slice or a window, as two times."""
 
@@ -60,7 +62,7 @@ class Blocks(Generic[B]):
         self._found.update((name, (block, place)) for place, name in enumerate(names))
 
     def share(
-        self, names: Sequence[Name], codes: Places | None
+        self, names: Sequence[Name], codes: Numbers | None
     ) -> Iterator[tuple[B, Places | int, RowNumbers | slice]]:
         """Share rows out to the blocks where they belong.
 
@@ -76,8 +78,11 @@ class Blocks(Generic[B]):
             ((block, place),) = found
             yield block, place, slice(None)
             return
-        blocks = {id(block): block for block, _ in found}
         places = np.array([place for _, place in found], np.intp)
+        if (codes[1:] >= codes[:-1]).all():
+            yield from _in_order(found, places, codes)
+            return
+        blocks = {id(block): block for block, _ in found}
         if len(blocks) == 1:
             yield found[0][0], places[codes], slice(None)
             return
@@ -85,7 +90,7 @@ class Blocks(Generic[B]):
         block_of = np.array([numbers[id(block)] for block, _ in found], np.uint16)[codes]
         for block, rows in zip(blocks.values(), _rows_of_each(block_of, len(blocks)), strict=True):
             if len(rows):
-                yield block, places[codes[rows]], _as_slice(rows)
+                yield block, places[codes[rows]], rows
 
     def expire(self, time: int) -> None:
         """Drop the blocks that are not needed any more at a time."""
@@ -104,15 +109,24 @@ class Blocks(Generic[B]):
                     block.pairs.rest()
 
 
+def _in_order(
+    found: Sequence[tuple[B, int]], places: Places, codes: Numbers
+) -> Iterator[tuple[B, Places | int, slice]]:
+    """The rows of each block where rows come in the order of their names: runs of rows, which are read without a copy."""
+    begins = [*codes.searchsorted(np.arange(len(found), dtype=codes.dtype)).tolist(), len(codes)]
+    number = 0
+    while number < len(found):
+        first, (block, place) = number, found[number]
+        while number < len(found) and found[number][0] is block:
+            number += 1
+        rows = slice(begins[first], begins[number])
+        if rows.start < rows.stop:
+            yield block, place if number == first + 1 else places[codes[rows]], rows
+
+
 def _rows_of_each(block_of: npt.NDArray[np.uint16], count: int) -> list[RowNumbers]:
     """The rows of each block, in order."""
     if count <= _SEARCHED_MAX:
         return [np.flatnonzero(block_of == number) for number in range(count)]
     order = np.argsort(block_of, kind="stable")
     return np.split(order, np.searchsorted(block_of[order], np.arange(1, count)))
-
-
-def _as_slice(rows: RowNumbers) -> RowNumbers | slice:
-    """A slice where the rows follow each other: it is read without a copy."""
-    first, last = int(rows[0]), int(rows[-1])
-    return slice(first, last + 1) if last - first + 1 == len(rows) else rows

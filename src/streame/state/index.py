@@ -65,9 +65,9 @@ class KeyIndex:
             return np.empty(0, np.int32)
         hashes = self._hash(keys)
         slots, places = self._probe(keys, hashes)
-        absent = np.flatnonzero(slots < 0)
-        if not len(absent):
+        if slots.min() >= 0:
             return slots
+        absent = np.flatnonzero(slots < 0)
         if len(absent) > self._room() and self._reserve(keys[as_index(absent)].n_unique()):
             return self.slots(keys)
         new = self._claim(absent, keys, hashes, slots, places)
@@ -94,13 +94,14 @@ class KeyIndex:
 
     def _places(self, hashes: Hashes) -> RowNumbers:
         """Where in the table the search for a hash begins: its upper bits."""
-        return (hashes >> self._shift).astype(np.int64)
+        return (hashes >> self._shift).view(np.int64)
 
     def _probe(self, keys: pl.DataFrame, hashes: Hashes) -> tuple[Slots, RowNumbers]:
         """The slot of each key, or -1; and the place in the table where its search ended."""
         places = self._places(hashes)
         slots = self._table.take(places)
-        other = np.flatnonzero((self._hashes.take(slots) != hashes) & (slots >= 0))
+        differs = self._hashes.take(slots) != hashes
+        other = np.flatnonzero(differs if slots.min() >= 0 else differs & (slots >= 0))
         self._follow(other, hashes, slots, places)
         wrong = self._other_key(keys, slots, None)
         while len(wrong):

@@ -109,9 +109,9 @@ class Pairs:
         table = self._table
         assert table is not None
         numbers = table.take(codes)
-        absent = np.flatnonzero(numbers < 0)
-        if not len(absent):
+        if not len(numbers) or numbers.min() >= 0:
             return numbers
+        absent = np.flatnonzero(numbers < 0)
         asked = codes[absent]
         # Of several rows that write to one entry the last one stays: backwards, that is the first.
         table[asked[::-1]] = np.arange(len(asked) - 1, -1, -1, dtype=np.int32)

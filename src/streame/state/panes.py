@@ -152,11 +152,13 @@ _Over = tuple[Pane, Codes, Codes]
 def _of_one_slice(pane: Pane, first: Codes, behind: Codes, *, touched: bool) -> WindowGroups:
     """The groups of windows that have one slice each: those of the slice."""
     numbers = pane.touched() if touched else np.arange(len(pane.pairs))
-    window = np.where(first < behind, first, -1)[pane.pairs.places[numbers]]
-    if (window < 0).any():
-        chosen = window >= 0
-        numbers, window = numbers[chosen], window[chosen]
-    return WindowGroups(pane.state, numbers, window, pane.pairs.slots[numbers])
+    slots = pane.pairs.slots[numbers] if touched else pane.pairs.slots
+    if len(first) == 1:
+        return WindowGroups(pane.state, numbers, np.full(len(numbers), first[0]), slots)
+    places = pane.pairs.places[numbers] if touched else pane.pairs.places
+    window = np.where(first < behind, first, -1)[places]
+    groups = WindowGroups(pane.state, numbers, window, slots)
+    return groups[window >= 0] if (first >= behind).any() else groups
 
 
 def _of_several_slices(

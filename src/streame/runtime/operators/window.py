@@ -22,7 +22,7 @@ from streame.state.panes import Pane, groups_of
 from streame.state.rows import as_index
 
 _DAY_NS = 86_400_000_000_000
-_SPARE_KEYS = 65_536
+_SPARE_KEYS = 2**20
 _CLOSE_BY = 64
 """How many windows may lie between two slices that are dropped together."""
 
