@@ -94,8 +94,10 @@ def test_more_groups_than_a_batch_holds_are_said_in_several() -> None:
         driver.push(keys)
         driver.push(keys)
         frames = driver.take()
-    assert [frame.height for frame in frames] == [60_000, 65_536, 54_464]
-    assert frames[1]["_diff"].to_list() == [-1] * 60_000 + [1] * 5_536
+    assert [frame.height for frame in frames] == [32_768, 27_232, 65_536, 54_464]
+    # What a key was and what it is stand in the same batch.
+    assert frames[2]["_diff"].to_list() == [-1] * 32_768 + [1] * 32_768
+    assert frames[2]["item"][:32_768].equals(frames[2]["item"][32_768:])
 
 
 def test_the_results_of_a_second_group_by_follow_those_of_the_first() -> None:
@@ -224,6 +226,8 @@ def test_what_it_keeps_is_counted() -> None:
         (lambda frame: frame.group_by(pl.concat_list("qty")), "cannot be a key"),
         (lambda frame: frame.group_by("item", "item"), "two expressions are named 'item'"),
         (lambda frame: frame.group_by("item").agg(pl.col("qty").sum(), item=pl.len()), "named 'item', as a key is"),
+        (lambda frame: frame.group_by("item").agg(), r"nothing to compute; .* use unique\(\['item'\]\)"),
+        (lambda frame: frame.group_by("item", "qty").sum(), "sum: there is nothing to compute"),
         (lambda frame: frame.group_by("item").agg("price"), "column 'price' does not exist"),
         (lambda frame: frame.group_by("item").having(pl.len()).len(), "having: len.. is of dtype UInt32"),
         (lambda frame: frame.group_by("item").head(), "head of a group_by is refused"),

@@ -115,6 +115,8 @@ class GroupBy(GroupAggregates[Frame], StatefulFunctions[Frame], TopKGroups[Frame
         frame, keys = with_key_columns(self._frame, self._keys)
         schema, names = self._frame.schema, [name for _, name in keys]
         parsed = parse_aggregates(aggs, named_aggs, schema, names, where=verb)
+        if not parsed:
+            raise PlanError(f"{verb}: there is nothing to compute; for the keys alone use unique({names})")
         tests = [
             each for one in self._having for each in parse_aggregates([one], {}, schema, (), where="having")
         ]

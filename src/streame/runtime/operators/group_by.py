@@ -1,6 +1,6 @@
 """Group by: one row for each key, said anew whenever it has changed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,17 +22,20 @@ from streame.state.first_rows import FirstRows
 from streame.state.index import KeyIndex
 from streame.state.rows import with_room
 
+_GROUPS_MAX = BATCH_ROWS_MAX // 2
+"""Groups that are said in one batch: of each a row may be taken back and one be said."""
+
 Groups = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class _Before:
-    """What was said of groups before rows came that change them; `rows` is `None` where nothing was said."""
+    """What was said of groups before rows came that may change them; nulls where nothing was."""
 
     groups: Groups
     was: Mask
-    rows: pl.DataFrame | None
+    rows: pl.DataFrame
 
 
 class GroupByOperator(Operator):
@@ -63,6 +66,7 @@ class GroupByOperator(Operator):
         self._emission = emission
         self._index = KeyIndex(key_schema)
         self._state = AggregateState(aggregation, retractable=retractable)
+        self._nothing = pl.DataFrame(schema=aggregation.outputs)
         self._before: list[_Before] = []
         self._noted: Mask = np.empty(0, np.bool_)
         self._first_rows = FirstRows()
@@ -109,7 +113,7 @@ class GroupByOperator(Operator):
     def state_size(self) -> StateSize:
         """The keys and their values, and what is to be taken back."""
         values = self._state.size()
-        said = sum(int(each.rows.estimated_size()) for each in self._before if each.rows is not None)
+        said = sum(int(each.rows.estimated_size()) for each in self._before)
         size = values.bytes + self._index.memory_bytes + self._first_rows.nbytes + self._noted.nbytes + said
         return StateSize(max(values.rows, len(self._index)), size)
 
@@ -120,18 +124,19 @@ class GroupByOperator(Operator):
         touched = touched[~self._noted[touched]]
         self._noted[touched] = True
         was = self._state.counts(touched) > 0
-        self._before.append(_Before(touched, was, self._state.results(touched) if was.any() else None))
+        rows = self._state.results(touched) if was.any() else self._nothing.clear(len(touched))
+        self._before.append(_Before(touched, was, rows))
 
     def _say_changes(self, out: Collector) -> None:
-        """Take back what was said of the noted groups and say what they are now."""
+        """Take back what was said of the noted groups and say what they are now, both in the same batch."""
         noted, self._before = self._before, []
-        for before in noted:
+        for before in _pieces(noted):
             self._noted[before.groups] = False
             now = self._state.counts(before.groups) > 0
             results = self._state.results(before.groups)
             said = changes(self._index.keys(before.groups), before.rows, results, before.was, now)
-            for part in said.iter_slices(BATCH_ROWS_MAX):
-                out.emit(Batch(part))
+            if said.height:
+                out.emit(Batch(said))
 
     def _say_results(self, out: Collector) -> None:
         """Say the results of all groups, which are final."""
@@ -141,3 +146,15 @@ class GroupByOperator(Operator):
             groups = groups[self._state.counts(groups) > 0]
             if len(groups):
                 out.emit(Batch(self._index.keys(groups).hstack(self._state.results(groups))))
+
+
+def _pieces(noted: Sequence[_Before]) -> Iterator[_Before]:
+    """The same groups in pieces for one batch each."""
+    if not noted:
+        return
+    groups = np.concatenate([each.groups for each in noted])
+    was = np.concatenate([each.was for each in noted])
+    rows = pl.concat([each.rows for each in noted])
+    for start in range(0, len(groups), _GROUPS_MAX):
+        part = slice(start, start + _GROUPS_MAX)
+        yield _Before(groups[part], was[part], rows[part])
