@@ -79,7 +79,7 @@ def parse_span(value: str | timedelta, time: EventTime, *, where: str) -> Span:
     """
     if isinstance(value, timedelta):
         value = _timedelta_text(value)
-    if not isinstance(value, str) or not _WHOLE.fullmatch(value):
+    if not _WHOLE.fullmatch(str(value)):  # whatever a caller may have given
         example = "'10i'" if time.is_ticks else "'10s', '1h30m' or '1mo'"
         raise PlanError(
             f"{where}: cannot read the duration {value!r}; write a number and a unit, as in {example}"
