@@ -118,8 +118,13 @@ class Intake:
         names = self._keys.left if port == LEFT else self._keys.right
         if not names:
             return frame
-        columns = zip(self._keys.schema.items(), names, strict=True)
-        return frame_of([frame.get_column(name).cast(dtype).alias(place) for (place, dtype), name in columns])
+        pairs = zip(self._keys.schema.items(), map(frame.get_column, names), strict=True)
+        return frame_of(
+            [
+                (column if column.dtype == dtype else column.cast(dtype)).alias(place)
+                for (place, dtype), column in pairs
+            ]
+        )
 
     def rows(self, port: int, frame: pl.DataFrame) -> pl.DataFrame:
         """What is kept of rows."""
