@@ -13,9 +13,11 @@ from streame.core.durations import duration_ticks
 from streame.core.expressions import parse_exprs
 from streame.core.hashing import check_key_dtypes
 from streame.errors import PlanError
+from streame.plan.nodes import Project
 from streame.plan.unique import Unique
 
 _KEEPS = ("any", "first", "last", "none")
+_THERE = "__there"
 
 
 class UniqueVerbs(Handle):
@@ -99,7 +101,9 @@ class UniqueVerbs(Handle):
             )
         rows = parse_exprs([pl.all()], {}, self.schema, where="unique")
         there = pl.len() == 1 if keep == "none" else pl.len() > 0
-        return GroupBy(self, rows, "changes", name).having(there).agg()
+        counted = GroupBy(self, rows, "changes", name).agg(there.alias(_THERE))
+        kept = counted._filter("unique", pl.col(_THERE))
+        return kept._with(Project(kept.node, rows, "unique"))
 
     def _within(self, within: str | timedelta | int | None, keep: str) -> int | None:
         """The duration in ticks of event time."""

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from streame.core.hidden import POSITION
+from streame.core.hidden import BEHIND, POSITION
 from streame.core.metrics import NO_STATE, StateSize
 from streame.core.positions import POSITION_DTYPE
 from streame.core.time import WATERMARK_MAX, EventTime, Ticks
@@ -34,6 +34,8 @@ class InTime:
         Args:
             frame: rows that have a time; if the first ones carry positions, all may.
         """
+        if BEHIND in frame.columns:
+            frame = frame.drop(BEHIND)
         if self._waiting is None:
             self._columns = frame.columns
             self._waiting = Timeline(frame.schema)

@@ -255,4 +255,5 @@ class OpenStretches:
         self._latest[slots[last]] = numbers[last]
 
     def _enter(self, timeline: Timeline, numbers: RowNumbers) -> None:
-        timeline.add(self._ends[numbers], pl.DataFrame({"number": numbers}))
+        if len(numbers):
+            timeline.add(self._ends[numbers], pl.Series("number", numbers).to_frame())

@@ -7,7 +7,6 @@ import polars as pl
 
 from streame.core.aggregates import Aggregation
 from streame.core.frames import frame_of
-from streame.core.hidden import BEHIND
 from streame.core.messages import BATCH_ROWS_MAX, Batch
 from streame.core.metrics import StateSize
 from streame.core.ordering import Slots
@@ -62,7 +61,7 @@ class CountWindowOperator(Operator):
             return
         frame = self._admission.run(batch, self._watermark, self._context, out).frame
         if frame.height:
-            self._waiting.add(frame.drop(BEHIND, strict=False))
+            self._waiting.add(frame)
 
     def on_watermark(self, time: int, out: Collector) -> None:
         """Count the rows whose time has come; at the end say what is left."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from streame.core.hidden import BEHIND, hidden_of
+from streame.core.hidden import hidden_of
 from streame.core.messages import BATCH_ROWS_MAX, Batch
 from streame.core.metrics import StateSize
 from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, Ticks
@@ -47,7 +47,7 @@ class FirstRowsOperator(Operator):
             return
         frame = self._admission.run(batch, self._watermark, self._context, out).frame
         if frame.height:
-            self._waiting.add(frame.drop(BEHIND, strict=False))
+            self._waiting.add(frame)
 
     def on_watermark(self, time: int, out: Collector) -> None:
         """Send on the rows whose time has come."""

@@ -7,7 +7,7 @@ import polars as pl
 
 from streame.core.aggregates import TIME, Aggregation
 from streame.core.frames import frame_of
-from streame.core.hidden import BEHIND, POSITION
+from streame.core.hidden import POSITION
 from streame.core.messages import BATCH_ROWS_MAX, Batch
 from streame.core.metrics import StateSize
 from streame.core.ordering import Slots
@@ -52,6 +52,7 @@ class RollingOperator(Operator):
         self._preparation = preparation
         self._waiting = InTime(rule.time)
         self._recent = RecentRows()
+        self._is_ordered = aggregation.needs_order
         self._results = RollingResults(rule, aggregation, self._recent)
         self._index = SharedKeys(key_schema, [self._recent]) if keys else None
         self._watermark = self._answered = WATERMARK_MIN
@@ -64,7 +65,7 @@ class RollingOperator(Operator):
         """Let the rows wait for their time."""
         frame = self._admission.run(batch, self._watermark, self._context, out).frame
         if frame.height:
-            self._waiting.add(frame.drop(BEHIND, strict=False))
+            self._waiting.add(frame)
 
     def on_watermark(self, time: int, out: Collector) -> None:
         """Answer the rows whose windows are complete, and let those go that are in no window any more."""
@@ -95,7 +96,9 @@ class RollingOperator(Operator):
         if self._index is not None:
             slots = self._index.slots(frame.select(self._keys))
         times = np.minimum(self._rule.time.ticks(frame), WATERMARK_MAX - 1)
-        self._recent.add(slots, times, prepared.drop(TIME, POSITION, strict=False))
+        if self._is_ordered:  # the order of the rows says it all
+            prepared = prepared.drop(TIME, POSITION, strict=False)
+        self._recent.add(slots, times, prepared)
 
     def _answer(self, asked: RowNumbers, out: Collector) -> None:
         """Say what the windows of some rows come to."""
