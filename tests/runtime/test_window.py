@@ -234,6 +234,13 @@ def test_a_row_without_time_is_refused() -> None:
     assert bench.said() == []
 
 
+def test_a_time_whose_window_does_not_fit_the_column_is_refused() -> None:
+    least, most = -(2**31), 2**31 - 1
+    rows = pl.DataFrame({"at": pl.Series([least, 0, most], dtype=pl.Int32)})
+    stream = st.scan_frames([rows], event_time="at", on_error="drop").group_by_dynamic("at", every="10i")
+    assert stream.agg(n=pl.len()).collect().rows() == [(0, 1)]
+
+
 def test_state_is_given_up_with_its_windows() -> None:
     bench = Bench("10i", "20i", emit="changes", lateness=10)
     sizes = []

@@ -31,7 +31,7 @@ WINDOWS_PER_ROW_MAX = 10_000
 """In how many windows a row may be: each of them has a result of its own to keep."""
 
 TICKS_MAX = 2**62
-"""How far from 0 an integer event time may be, so that the ends of its windows can be told."""
+"""How far from 0 an event time of 64 bits may be, so that the ends of its windows can be told."""
 
 _YEAR_NS = 366 * 86_400_000_000_000
 _REACH_MAX = {"ns": 7 * _YEAR_NS, "us": _YEAR_NS, "ms": _YEAR_NS // 1_000, None: 2**60}
@@ -80,6 +80,20 @@ class WindowRule:
         _, most = self.calendar.lengths(self.cumulate or self.period or self.every)
         until_next = self.period is None and self.cumulate is None
         return (1 if until_next else -(-most // least)) + (self.closed == "both")
+
+    @property
+    def reach(self) -> int:
+        """How far from a row an end of its windows lies at most, in ticks."""
+        spans = (self.every, self.period, self.offset, self.cumulate)
+        return sum(self.calendar.reach(span) for span in spans if span is not None)
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Between which ticks the ends of windows can be told around a row."""
+        if not self.time.is_ticks:
+            return TIME_MIN // self.calendar.ns_per_tick, TIME_MAX // self.calendar.ns_per_tick
+        most = 2**31 - 1 - self.reach if self.time.dtype == pl.Int32 else TICKS_MAX
+        return -most, most
 
     @property
     def boundary_dtype(self) -> pl.DataType:
@@ -144,11 +158,11 @@ def window_rule(
             f"{where}: a row would be in {rule.windows_per_row:,} windows, and at most {WINDOWS_PER_ROW_MAX:,} are "
             "possible; make every longer or the windows shorter"
         )
-    reach = sum(rule.calendar.reach(span) for span in spans.values() if span is not None)
-    if reach > _REACH_MAX[rule.calendar.unit]:
+    if rule.reach > (2**29 if time.dtype == pl.Int32 else _REACH_MAX[rule.calendar.unit]):
         raise PlanError(
             f"{where}: windows over {time.column}, a column of {time.dtype}, may last 7 years if it counts "
-            "nanoseconds, else 1000 years, or 2**60 ticks; make them shorter or cast it to Datetime('us')"
+            "nanoseconds, else 1000 years, or a quarter of what an integer holds; make them shorter or cast it to "
+            "Datetime('us') or Int64"
         )
     return rule
 
@@ -222,8 +236,7 @@ class Windows:
         self.ns_per_tick = calendar.ns_per_tick
         self.step = calendar.reach(rule.every)
         self._reach = calendar.reach(rule.cumulate or rule.period or rule.every) + 2 * self.step
-        low, high = (-TICKS_MAX, TICKS_MAX) if rule.time.is_ticks else (TIME_MIN, TIME_MAX)
-        self._range = low // calendar.ns_per_tick, high // calendar.ns_per_tick
+        self._range = rule.bounds
         self._known = _Table.of(0, 0, [WindowList(_NONE, _NONE, _NONE, _NONE)])
 
     def ticks(self, frame: pl.DataFrame) -> Ticks:

@@ -1,6 +1,6 @@
 """Panes: the groups of some slices of time, and the windows made of them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +69,11 @@ class Pane:
                 )
             self._touched[numbers] = True
 
+    @property
+    def is_touched(self) -> bool:
+        """Whether any group has changed since the last `forget_touched`."""
+        return len(self._touched) > 0
+
     def touched(self) -> Codes:
         """The groups that have changed since the last `forget_touched`."""
         return np.flatnonzero(self._touched)
@@ -120,18 +125,20 @@ class WindowGroups:
 
 
 def groups_of(
-    spans: WindowList, panes: Sequence[Pane], aggregation: Aggregation, *, touched: bool, retractable: bool
+    spans: WindowList, panes: Iterable[Pane], aggregation: Aggregation, *, touched: bool, retractable: bool
 ) -> Iterator[WindowGroups]:
     """The groups of some windows, with the values of all their slices.
 
     Args:
-        spans: the windows.
-        panes: all panes that may have slices of them.
+        spans: the windows, at least one.
+        panes: all panes.
         aggregation: what is computed for each group.
         touched: whether to leave out the groups in no slice of which something has changed.
         retractable: whether rows may be taken back.
     """
-    over = [(pane, *pane.windows(spans)) for pane in panes]
+    low, high = int(spans.low[0]), int(spans.high[-1])
+    near = [pane for pane in panes if pane.slices[0] < high and pane.until > low]
+    over = [(pane, *pane.windows(spans)) for pane in near]
     over = [(pane, first, behind) for pane, first, behind in over if (first < behind).any()]
     slices = np.zeros(len(spans) + 1, np.int64)
     for _, first, behind in over:

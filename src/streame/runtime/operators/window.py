@@ -79,7 +79,7 @@ class WindowOperator(Operator):
     def on_timer(self, time_us: int, out: Collector) -> None:
         """Say what has changed since the last time."""
         self._timer_us = None
-        panes = list(self._panes)
+        panes = [pane for pane in self._panes if pane.is_touched]
         if panes:
             self._say_changed(np.concatenate([pane.slices for pane in panes]), panes, WATERMARK_MAX, out)
 
@@ -173,31 +173,28 @@ class WindowOperator(Operator):
 
     def _close(self, before: int, upto: int, out: Collector) -> None:
         """Say all groups of the windows that end in (before, upto]."""
-        panes = [pane for pane in self._panes if pane.slices[0] < upto]
+        panes = [pane for pane in self._panes if pane.slices[0] < upto and pane.until > before]
         if panes and self._setup.emission != "changes":
-            self._say(
-                self._ending(np.concatenate([pane.slices for pane in panes]), before, upto),
-                panes,
-                out,
-                touched=False,
-            )
-        self._next_close = min((self._first_end(pane) for pane in self._panes), default=WATERMARK_MAX)
+            slices = np.concatenate([pane.slices for pane in panes])
+            self._say(self._ending(slices, before, upto), out, touched=False)
+        still_open = (self._first_end(pane) for pane in self._panes if pane.until > self._closed)
+        self._next_close = min(still_open, default=WATERMARK_MAX)
 
     def _say_changed(self, slices: Ticks, panes: Sequence[Pane], upto: int, out: Collector) -> None:
         """Say what has changed in the windows over some slices that end up to a time."""
-        spans = self._ending(slices, self._given_up, upto)
-        if len(spans):
-            self._say(spans, list(self._panes), out, touched=True)
+        self._say(self._ending(slices, self._given_up, upto), out, touched=True)
         for pane in panes:
             pane.forget_touched()
 
-    def _say(self, spans: WindowList, panes: Sequence[Pane], out: Collector, *, touched: bool) -> None:
-        """Emit the groups of some windows."""
+    def _say(self, spans: WindowList, out: Collector, *, touched: bool) -> None:
+        """Emit the groups of some windows, or only what has changed in them."""
+        if not len(spans):
+            return
         setup = self._setup
-        found = groups_of(spans, panes, setup.aggregation, touched=touched, retractable=setup.retractable)
-        for groups in found:
-            if not len(groups):
-                continue
+        found = groups_of(
+            spans, self._panes, setup.aggregation, touched=touched, retractable=setup.retractable
+        )
+        for groups in filter(len, found):
             if setup.is_changes:
                 _emit(self._results.changed(groups.in_order(), spans, self._index), out)
             else:
