@@ -22,7 +22,9 @@ from streame.state.panes import Pane, groups_of
 from streame.state.rows import as_index
 
 _DAY_NS = 86_400_000_000_000
-_SPARE_KEYS = 2**20
+_KEYS_PER_GROUP, _SPARE_KEYS = 3, 65_536
+"""How many keys are known at most: those that are in no group may come again."""
+
 _CLOSE_BY = 64
 """How many windows may lie between two slices that are dropped together."""
 
@@ -46,6 +48,7 @@ class WindowOperator(Operator):
         self._results = WindowResults(setup)
         self._index = KeyIndex(setup.key) if setup.key else None
         self._panes: Blocks[Pane] = Blocks()
+        self._most_groups = 0
         self._closed = WATERMARK_MIN
         self._next_close = WATERMARK_MAX
         self._timer_us: int | None = None
@@ -92,6 +95,7 @@ class WindowOperator(Operator):
             self._close(before, self._closed, out)
         if self._setup.emission != "on_close" and self._setup.lateness:
             self._close(given_up_before, self._given_up, out)
+        self._most_groups = max(self._most_groups, self._panes.groups)
         self._panes.expire(self._given_up)
         self._results.expire(self._given_up)
         self._forget_keys()
@@ -223,9 +227,11 @@ class WindowOperator(Operator):
 
     def _forget_keys(self) -> None:
         """Drop the keys that are in no group any more, once they are most of the keys."""
-        index, groups = self._index, [pane.pairs for pane in self._panes] + self._results.pairs
-        if index is None or len(index) <= 2 * sum(map(len, groups)) + _SPARE_KEYS:
+        index = self._index
+        if index is None or len(index) <= _KEYS_PER_GROUP * self._most_groups + _SPARE_KEYS:
             return
+        self._most_groups = self._panes.groups
+        groups = [pane.pairs for pane in self._panes] + self._results.pairs
         live = np.zeros(len(index), np.bool_)
         for pairs in groups:
             live[pairs.slots] = True
