@@ -8,6 +8,12 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import streame as st
+from streame.core.clock import ManualClock
+from streame.core.messages import Batch
+from streame.core.metrics import StateSize
+from streame.runtime.operator import Collector, Operator
+from streame.runtime.stage import Stage
+from streame.testing import Driver
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
@@ -59,3 +65,42 @@ def test_a_result_has_the_dtype_that_polars_says_where_it_computes_another(colum
     frame = NAMED.with_columns(b=pl.col("v") > 6, l=pl.concat_list("v"))
     halves = timed(frame).group_by("k", emit="on_close").agg(pl.col(column).quantile(0.5))
     assert halves.collect().schema == halves.schema
+
+
+@pytest.mark.parametrize("strategy", ["forward", "nearest"])
+def test_a_row_does_not_wait_for_a_right_side_that_has_ended(strategy: Any) -> None:
+    rows = pl.DataFrame({"at": seconds(1, 5, 9, 20), "v": [1, 2, 3, 4]})
+    left, right = timed(rows, "left"), timed(rows.rename({"v": "w"}), "right")
+    with Driver(left.join_asof(right, on="at", strategy=strategy), splits={}) as pipeline:
+        pipeline.push(rows[:3], to="left")
+        pipeline.push(rows.rename({"v": "w"})[:2], to="right")
+        pipeline.end("right")
+        pipeline.push(rows[3:], to="left")
+        found = pl.concat(pipeline.take())
+    assert found["v"].to_list() == [1, 2, 3]
+    assert found["w"].to_list() == ([1, 2, None] if strategy == "forward" else [1, 2, 2])
+
+
+class Keeping(Operator):
+    """Keeps all rows."""
+
+    kept = 0
+
+    def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
+        self.kept += batch.frame.height
+
+    def state_size(self) -> StateSize:
+        return StateSize(self.kept, 0)
+
+
+def test_the_size_of_state_is_told_also_when_a_burst_of_rows_is_followed_by_silence() -> None:
+    clock, stage = ManualClock(), Stage("keeping", Keeping(), [0])
+    stage.open(clock, None)
+    for frame in (NAMED[:1], NAMED):
+        stage.take(0, Batch(frame))
+    due_us = stage.next_timer_us()
+    assert due_us is not None
+    clock.advance(timedelta(microseconds=due_us - clock.now_us()))
+    stage.fire_timers(clock.now_us())
+    assert stage.metrics.state_rows == 5
+    assert stage.next_timer_us() is None

@@ -1,7 +1,7 @@
 """A stage: one operator instance, wired to what follows it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import polars as pl
@@ -43,14 +43,19 @@ class ChannelOutput:
         return any(not inbox.closed for inbox, _ in self.targets)
 
     def send(self, batch: Batch) -> None:
-        """Pass rows on; blocks while a channel is full."""
+        """Pass rows on; blocks while a channel is full.
+
+        Each receiver gets a frame object of its own, which costs a microsecond. Polars locks the object while it
+        writes it to a Python file; another thread that asks the same object for its height meanwhile waits for that
+        lock and holds the interpreter's, and neither goes on.
+        """
         if self.splitter is None:
             ((inbox, channel),) = self.targets
-            inbox.put(channel, batch)
+            inbox.put(channel, replace(batch, frame=batch.frame.clone()))
             return
         for (inbox, channel), part in zip(self.targets, self.splitter.split(batch.frame), strict=True):
             if part.height:
-                inbox.put(channel, Batch(part))
+                inbox.put(channel, Batch(part.clone() if part is batch.frame else part))
 
     def tell(self, message: Watermark | SplitStatus | EndOfStream) -> None:
         """Say something to every instance that follows."""
@@ -171,6 +176,7 @@ class Stage:
             [channel for channel, port in enumerate(ports) if timed is None or port in timed]
         )
         self._measured_us: int | None = None
+        self._measure_at_us: int | None = None
 
     def open(self, clock: Clock, inbox: Inbox | None) -> None:
         """Open the operator, and the stages that run within it."""
@@ -205,13 +211,15 @@ class Stage:
             with noted(self.name):
                 self.operator.on_timer(now_us, self.outputs)
             self._settle()
+        if self._measure_at_us is not None and self._measure_at_us <= now_us:
+            self._measure(now_us)
         for stage in self.outputs.inline:
             stage.fire_timers(now_us)
 
     def next_timer_us(self) -> int | None:
         """The earliest time that any stage of this task waits for."""
         times = [stage.next_timer_us() for stage in self.outputs.inline]
-        times.append(None if self.finished else self.timer_us)
+        times += [] if self.finished else [self.timer_us, self._measure_at_us]
         return min((time for time in times if time is not None), default=None)
 
     def heed(self, channel: int, watermark: Watermark) -> None:
@@ -274,6 +282,8 @@ class Stage:
         now_us = self._clock.now_us()
         if self._measured_us is None or now_us - self._measured_us >= MEASURE_INTERVAL_US:
             self._measure(now_us)
+        elif self._measure_at_us is None:
+            self._measure_at_us = self._measured_us + MEASURE_INTERVAL_US
         ended = not any(self._open_channels.values())
         if ended or self.operator.finished or not self.outputs.wanted:
             self.finished = True
@@ -282,7 +292,7 @@ class Stage:
 
     def _measure(self, now_us: int) -> None:
         """Write down how much the operator keeps."""
-        self._measured_us = now_us
+        self._measured_us, self._measure_at_us = now_us, None
         size = self.operator.state_size()
         self.metrics.state_rows, self.metrics.state_bytes = size.rows, size.bytes
 

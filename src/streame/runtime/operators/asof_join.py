@@ -79,6 +79,7 @@ class AsofJoinOperator(Operator):
         self._unit = left.unit
         self._by_position = by_position
         self._watermark = WATERMARK_MIN
+        self._right_ended = False
         self._passing = (Timeline(left.kept_schema), Timeline(right.kept_schema))
         # What is only compared, as keys and times are, need not be kept or copied.
         self._given = [name for name in right.kept if name in columns.read()[1]] or list(right.kept[:1])
@@ -113,9 +114,14 @@ class AsofJoinOperator(Operator):
             self._latest.put(right.slots[last], right.rows[last], right.times[last])
             if self._tolerance is not None:
                 self._latest.expire(max(WATERMARK_MIN, self._watermark - self._tolerance))
-        send(self._waiting.gather(self._waiting.expire(self._watermark)), out)
-        self._keys.settle()
+        self._let_go(out)
         out.watermark(time if time == WATERMARK_MAX else self._least_time() * self._unit)
+
+    def on_end(self, port: int, out: Collector) -> None:
+        """After the last right row none can be nearer."""
+        if port == RIGHT:
+            self._right_ended = True
+            self._let_go(out)
 
     def state_size(self) -> StateSize:
         """The rows of both sides that wait, and the latest right rows."""
@@ -126,6 +132,12 @@ class AsofJoinOperator(Operator):
         """The earliest event time that may still come out, in the join's unit."""
         least = self._waiting.least_time
         return self._watermark if least is None else min(self._watermark, least)
+
+    def _let_go(self, out: Collector) -> None:
+        """Put out the left rows that wait for what cannot come any more."""
+        is_over = self._right_ended and not len(self._passing[RIGHT])
+        send(self._waiting.gather(self._waiting.expire(WATERMARK_MAX if is_over else self._watermark)), out)
+        self._keys.settle()
 
     def _passed(self, port: int) -> _Rows:
         """The rows of a side that the watermark has passed."""
