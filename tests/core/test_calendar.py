@@ -148,3 +148,8 @@ def test_durations_over_integers_are_ticks() -> None:
 def test_wrong_durations_are_refused(value: Any, time: EventTime, message: str) -> None:
     with pytest.raises(PlanError, match=message):
         parse_span(value, time, where="every")
+
+
+def test_a_short_duration_reaches_no_farther_in_a_zone_than_its_next_multiple() -> None:
+    """A day of slack for changes of the clock would be 86,400 windows of a second around every row."""
+    assert Calendar("us", "Pacific/Apia").reach(Span(fine=1_000_000_000)) == 2_000_000

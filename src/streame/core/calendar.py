@@ -147,9 +147,9 @@ class Calendar:
 
     def reach(self, span: Span) -> int:
         """The greatest number of ticks that a duration, or the way to its next multiple, lasts, forward or back."""
-        # The clock of a zone is put forward or back by up to a day (Samoa, 2011).
-        slack = 0 if self.zone is None else _DAY_NS // self.ns_per_tick
-        return max(map(abs, self.lengths(span))) + slack
+        # Where the clock is put forward or back, the next multiple after the change is no farther than any other; and
+        # a day or more gets longer by less than itself (by up to a day: Samoa, 2011).
+        return max(map(abs, self.lengths(span))) * (1 if self.zone is None else 2)
 
     def multiples(self, span: Span, low: int, high: int) -> Ticks:
         """The instants in [low, high) at which the clock reaches a multiple of `span`, rising.
