@@ -252,7 +252,7 @@ class QueueSink(Sink):
     def write(self, frame: pl.DataFrame) -> None:
         """Put the rows, waiting for room; gives up when it is interrupted."""
         if self._as_frames:
-            self._access.put([frame], self._stopped)
+            self._access.put([frame.clone()], self._stopped)
             return
         for start in range(0, frame.height, _ROWS_PER_SLICE):
             self._access.put(frame.slice(start, _ROWS_PER_SLICE).to_dicts(), self._stopped)

@@ -222,7 +222,7 @@ def _missing(required: Sequence[str], offset: int, values: dict[str, Any]) -> Ba
 
 def _frame(item: Any, number: int) -> pl.DataFrame:
     if isinstance(item, pl.DataFrame):
-        return item
+        return item.clone()  # another source, in another thread, may be given the same object
     if hasattr(item, "__arrow_c_stream__") or hasattr(item, "__arrow_c_array__"):
         try:
             return pl.DataFrame(item)
