@@ -45,7 +45,7 @@ def test_only_methods_of_polars_are_refused() -> None:
 def test_arguments_are_those_of_polars_in_their_order(name: str) -> None:
     theirs = inspect.signature(getattr(pl.LazyFrame, name)).parameters
     ours = inspect.signature(getattr(st.StreamDataFrame, name)).parameters
-    if name.startswith("sink_") or name in {"collect", "explain", "map_batches", "join"}:
+    if name.startswith("sink_") or name in {"collect", "explain", "map_batches"}:
         return  # these run something, or have arguments of a stream
     assert [each for each in ours if each in theirs] == [each for each in theirs if each in ours]
     missing = set(theirs) - set(ours)

@@ -4,6 +4,8 @@ from datetime import timedelta
 from enum import Enum
 from typing import Literal, Self
 
+from polars._typing import JoinBuildSide, JoinValidation, MaintainOrderJoin
+
 from streame.api.handle import Handle
 from streame.api.join_keys import Keys, both_keys, both_times, check_same_clock, source_names
 from streame.api.table import StreamTable, table_join
@@ -39,8 +41,13 @@ class JoinVerbs(Handle):
         left_on: Keys | None = None,
         right_on: Keys | None = None,
         suffix: str = "_right",
+        validate: JoinValidation = "m:m",
         nulls_equal: bool = False,
         coalesce: bool | None = None,
+        maintain_order: MaintainOrderJoin | None = None,
+        build_side: JoinBuildSide = "auto",
+        allow_parallel: bool = True,
+        force_parallel: bool = False,
         wait: str | timedelta | int | None = "0s",
         ttl: Ttl = Missing.MISSING,
         name: str | None = None,
@@ -65,8 +72,13 @@ class JoinVerbs(Handle):
             left_on: the key columns of this stream.
             right_on: the key columns of the other side; of a table its key.
             suffix: added to a column of the other side whose name the stream has too.
+            validate: only `"m:m"`: whether a key comes once is not known while rows keep coming.
             nulls_equal: whether a null key matches a null key; a null event time never matches.
             coalesce: as in Polars; `False` keeps the key columns of both sides.
+            maintain_order: only `None` and `"none"`: rows come out when both sides are there.
+            build_side: has no effect, as `allow_parallel` and `force_parallel`.
+            allow_parallel: has no effect.
+            force_parallel: has no effect.
             wait: for a table: how long a row waits for a table row that has not come yet, in event time if the
                 stream has one, else by the wall clock; `None` for as long as the job runs. Then it is dropped
                 (`inner`) or put out with nulls (`left`). Waiting rows are kept in memory.
@@ -90,6 +102,16 @@ class JoinVerbs(Handle):
             >>> flights.join(airlines, on="carrier", how="anti", ttl=None).collect().to_dicts()
             [{'carrier': 'XX', 'delay': 7}]
         """
+        if validate != "m:m":
+            raise PlanError(
+                f"join: validate={validate!r} is not possible: whether a key comes once is not known while rows keep "
+                "coming; use unique(key) before, or other.as_table(key) for the latest row of each key"
+            )
+        if maintain_order not in {None, "none"}:
+            raise PlanError(
+                f"join: maintain_order={maintain_order!r} is not possible: rows come out when both sides are there; sort "
+                "the result"
+            )
         if isinstance(other, StreamTable):
             if ttl is not Missing.MISSING:
                 raise PlanError("join: ttl is for two streams; of a table the latest row of each key is kept")
@@ -222,6 +244,8 @@ class JoinVerbs(Handle):
         strategy: AsofStrategy = "backward",
         suffix: str = "_right",
         tolerance: str | timedelta | int | None = None,
+        allow_parallel: bool = True,
+        force_parallel: bool = False,
         coalesce: bool = True,
         allow_exact_matches: bool = True,
         check_sortedness: bool = True,
@@ -251,6 +275,8 @@ class JoinVerbs(Handle):
             suffix: added to a column of the other stream whose name this stream has too.
             tolerance: how far away the right row may be: a duration such as `"10m"` or a timedelta; for integer
                 event times a number of ticks.
+            allow_parallel: has no effect.
+            force_parallel: has no effect.
             coalesce: as in Polars; `False` keeps the event time of both sides where they have one name.
             allow_exact_matches: whether a right row of the same time counts.
             check_sortedness: has no effect; rows are put in order here.

@@ -129,8 +129,11 @@ def event_time_of(frame: Handle, column: str | pl.Expr, *, where: str) -> EventT
         PlanError: when it is not.
     """
     name = is_column(column) if isinstance(column, pl.Expr) else column
-    if name is None:
-        raise PlanError(f"{where}: the time must be a column; compute it with with_columns before")
+    if not isinstance(name, str):
+        raise PlanError(
+            f"{where}: the time must be a column; compute it with with_columns before (only group_by_dynamic takes "
+            "st.now())"
+        )
     frame._require([name], where)
     time = frame.node.event_time
     if time is None or time.column != name:

@@ -8,7 +8,9 @@ from streame.errors import PlanError
 _ORDER = "a stream that goes on has no last row, so its rows cannot be ordered or counted from the end"
 _NEIGHBOURS = "it needs the rows before or after a row, which may be in another batch or not have come yet"
 _FIRST = "which rows are the first depends on the order in which splits are read"
-_WHOLE = "it is one row about all rows, which changes with every row; use group_by(all_rows=pl.lit(True)).agg(...)"
+_WHOLE = (
+    "it is one row about all rows, which changes with every row; use group_by(all_rows=pl.lit(True)).agg(...)"
+)
 _LOCAL = "it is about how Polars runs one query in memory"
 
 REFUSED: dict[str, str] = {

@@ -43,5 +43,10 @@ def timed(
 ) -> StreamDataFrame:
     """The rows with event time, if a column is named."""
     if event_time is None:
+        if watermark not in {"0s", 0, timedelta(0)}:
+            raise PlanError(
+                f"watermark={watermark!r} says how late rows may be, but no column says when they happened; give "
+                "event_time= too, or declare both with .with_event_time(...)"
+            )
         return frame
     return frame.with_event_time(event_time, watermark=watermark, idle_timeout=idle_timeout)

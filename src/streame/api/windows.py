@@ -244,8 +244,10 @@ class WindowVerbs(Handle):
         if isinstance(index_column, Now):
             return self._clock_time(index_column)
         column = is_column(index_column) if isinstance(index_column, pl.Expr) else index_column
-        if column is None:
-            raise PlanError(f"{_VERB}: index_column must be a column; compute it with with_columns before")
+        if not isinstance(column, str):
+            raise PlanError(
+                f"{_VERB}: index_column must be a column, or st.now(); compute it with with_columns before"
+            )
         self._require([column], _VERB)
         time = self._node.event_time
         if time is None or time.column != column:

@@ -42,6 +42,10 @@ def parse_aggregates(
     own: dict[str, UserAggregate] = {}
 
     def prepared(value: Any, name: str | None = None) -> Any:
+        if isinstance(value, type) and issubclass(value, Aggregate):
+            raise PlanError(
+                f"{where}: {value.__name__} is a class; name the columns that it reads, as in {value.__name__}('x')"
+            )
         if not isinstance(value, Aggregate):
             return _without_keys(value, schema, others)
         made = user_aggregate(value, name, schema, where)

@@ -1,0 +1,106 @@
+"""Arguments of verbs over time that were taken and did nothing, or failed in words of Python."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+import streame as st
+
+ORDERS = pl.DataFrame(
+    {
+        "at": [datetime(2024, 5, 1, 12, minute, tzinfo=UTC) for minute in (0, 4, 9)],
+        "k": ["a", "b", "a"],
+        "v": [1, 2, 3],
+    }
+)
+PRICES = pl.DataFrame({"at": [datetime(2024, 5, 1, 12, 3, tzinfo=UTC)], "k": ["a"], "price": [5]})
+
+
+def orders(**settings: Any) -> st.StreamDataFrame:
+    return st.scan_frames([ORDERS], name="orders", **{"event_time": "at", **settings})
+
+
+def prices() -> st.StreamDataFrame:
+    return st.scan_frames([PRICES], name="prices", event_time="at")
+
+
+class Total(st.Aggregate):
+    """A sum."""
+
+    dtype = pl.Int64
+
+    def create(self) -> int:
+        return 0
+
+    def add(self, state: int, values: pl.Series) -> int:
+        return state + int(values.sum())
+
+    def merge(self, state: int, other: int) -> int:
+        return state + other
+
+    def finish(self, state: int) -> int:
+        return state
+
+
+REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "a watermark of nothing": (
+        lambda: orders(event_time=None, watermark="1h"),
+        r"watermark='1h' .* no column says when they happened; give event_time=",
+    ),
+    "the wall clock where only event time goes": (
+        lambda: orders().rolling(st.now(), period="5m"),  # type: ignore[arg-type]
+        r"rolling: the time must be a column.*only group_by_dynamic takes st\.now",
+    ),
+    "sessions of the wall clock": (
+        lambda: orders().group_by_session(st.now(), gap="5m"),  # type: ignore[arg-type]
+        "group_by_session: the time must be a column",
+    ),
+    "the function now": (
+        lambda: orders().group_by_dynamic(st.now, every="5m"),  # type: ignore[arg-type]
+        r"group_by_dynamic: index_column must be a column, or st\.now\(\)",
+    ),
+    "an aggregate's class": (
+        lambda: orders().group_by("k").agg(Total),  # type: ignore[arg-type]
+        r"agg: Total is a class; name the columns that it reads, as in Total\('x'\)",
+    ),
+    "a validated join": (
+        lambda: orders().join(prices(), on="k", ttl=None, validate="1:m"),
+        "join: validate='1:m' is not possible: .*unique",
+    ),
+    "a join in order": (
+        lambda: orders().join(prices(), on="k", ttl=None, maintain_order="left"),
+        "join: maintain_order='left' is not possible",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_it_is_refused_with_the_reason(case: str) -> None:
+    build, message = REFUSED[case]
+    with pytest.raises(st.PlanError, match=message):
+        build()
+
+
+@pytest.mark.parametrize("watermark", ["0s", 0, timedelta(0)])
+def test_a_watermark_of_zero_needs_no_event_time(watermark: Any) -> None:
+    assert orders(event_time=None, watermark=watermark).event_time is None
+
+
+def test_joins_take_what_polars_says_about_its_own_threads() -> None:
+    hints: dict[str, Any] = {"allow_parallel": False, "force_parallel": True}
+    assert_frame_equal(
+        orders().join_asof(prices(), on="at", by="k", **hints).collect(),
+        ORDERS.join_asof(PRICES, on="at", by="k"),
+        check_row_order=False,
+    )
+    assert_frame_equal(
+        orders()
+        .join(prices(), on="k", ttl=None, build_side="prefer_left", maintain_order="none", **hints)
+        .collect(),
+        ORDERS.join(PRICES, on="k"),
+        check_row_order=False,
+    )
