@@ -262,7 +262,7 @@ def test_a_split_that_has_ended_is_not_asked() -> None:
     splits.ended(B)
     assert (splits.watermark, splits.idle) == (20, False), "its end follows"
     splits.went_idle(("s", ""))
-    assert splits.idle, "or it does not follow for long"
+    assert (splits.watermark, splits.idle) == (20, True), "or it does not follow for long"
     splits.opened(C)
     assert not splits.idle, "a new split is waited for"
     splits.observed(C, 30)
