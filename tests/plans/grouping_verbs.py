@@ -89,4 +89,33 @@ def map_with_state(draw: Draw, node: int) -> Step | None:
     )
 
 
-VERBS = {group_by: 3, top_k: 2, group_by_count: 1, map_with_state: 1}
+def unique(draw: Draw, node: int) -> Step | None:
+    """Rows without repetition, of all columns or of some."""
+    plain = draw.columns(node, lambda dtype: not dtype.is_nested())
+    event_time = draw.stream(node).event_time
+    if event_time is not None and draw.time(node) is None:
+        return None  # rows without a time are bad rows here
+    if draw.is_changes(node) or not draw.in_order(node):
+        if len(plain) < len(draw.columns(node)):
+            return None
+        keep = draw.one(("any", "none"))  # which of some equal rows is kept makes no difference
+        return Step("unique", (node,), f"$a.unique(keep={keep!r}, $name)", f"$a.unique(keep={keep!r})")
+    time = draw.time(node)
+    keys = key_columns(draw, node, least=1)
+    if not keys:
+        return None
+    if time is not None and draw.chance(0.3):
+        within = draw.duration(node, draw.one((1, 3, 10)))
+        code = f"first_within($a, {time!r}, {keys!r}, {within!r})"
+        return Step("unique", (node,), f"$a.unique({keys!r}, within={within!r}, $name)", code)
+    keep = draw.one(("any", "first", "last", "none"))
+    ordered = ", maintain_order=True" if draw.chance(0.2) else ""
+    return Step(
+        "unique",
+        (node,),
+        f"$a.unique({keys!r}, keep={keep!r}{ordered}, $name)",
+        f"$a.unique({keys!r}, keep={keep.replace('any', 'first')!r}, maintain_order=True)",
+    )
+
+
+VERBS = {group_by: 3, top_k: 2, group_by_count: 1, map_with_state: 1, unique: 2}

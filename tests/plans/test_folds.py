@@ -12,7 +12,8 @@ from streame.core.changes import fold
 from streame.testing import Driver
 from tests.plans import prelude, row_wise_verbs
 from tests.plans.generator import Verb, plan
-from tests.plans.grouping_verbs import group_by
+from tests.plans.grouping_verbs import group_by, top_k
+from tests.plans.join_verbs import join
 from tests.plans.model import Part, Plan, Source
 from tests.plans.running import Built, OracleError
 from tests.properties.running import examples
@@ -21,7 +22,7 @@ PLANS = 40
 
 pytestmark = pytest.mark.timeout(600)
 
-VERBS: dict[Verb, int] = {**row_wise_verbs.VERBS, group_by: 8}
+VERBS: dict[Verb, int] = {**row_wise_verbs.VERBS, group_by: 8, top_k: 4, join: 6}
 """Verbs that answer every batch at once."""
 
 
