@@ -294,3 +294,28 @@ def test_windows_over_rows_that_are_taken_back(data: hst.DataObject) -> None:
     assert twice.node.is_changes == (emit != "on_close")
     oracle = expected(rows.group_by(AT, "k").agg(**first), shape, by, second)
     same(collected(twice, parallelism=data.draw(hst.sampled_from([1, 3]))), oracle)
+
+
+@given(hst.data())
+@settings(max_examples=examples(60))
+def test_windows_that_grow_hold_all_rows_since_they_began(data: hst.DataObject) -> None:
+    rows = data.draw(
+        strategies.timed_frames(
+            {"k": pl.String()}, VALUES, time=AT, dtype=pl.Int64(), start=-9, step=1, steps=60
+        )
+    )
+    aggs = aggregates(data, AGGREGATES)
+    emit = data.draw(hst.sampled_from(["on_close", "changes"]), label="emit")
+    stream = scanned(data.draw(strategies.batch_cuts(rows)), event_time=AT)
+    grouped = stream.group_by_dynamic(
+        AT, every="3i", cumulate="10i", label="right", group_by="k", include_boundaries=True, emit=emit
+    ).agg(**aggs)
+    low = pl.col(AT) // 10 * 10
+    ends = [low + 10, *((pl.col(AT) // 3 + step) * 3 for step in range(1, 5))]
+    pairs = rows.with_columns(_lower_boundary=low, _upper_boundary=pl.concat_list(ends).list.unique())
+    pairs = pairs.explode("_upper_boundary").filter(
+        pl.col("_upper_boundary") <= pl.col("_lower_boundary") + 10
+    )
+    oracle = pairs.group_by("k", "_lower_boundary", "_upper_boundary").agg(**aggs)
+    label = oracle["_upper_boundary"].alias(AT)
+    same(collected(grouped, parallelism=data.draw(hst.sampled_from([1, 3]))), oracle.insert_column(3, label))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from streame.core.aggregates import Aggregation
 from streame.core.metrics import StateSize
@@ -14,6 +13,7 @@ from streame.core.windows import Codes, WindowList
 from streame.state.aggregates import AggregateState
 from streame.state.index import Slots
 from streame.state.pairs import Pairs, Places
+from streame.state.rows import with_room
 
 Mask = npt.NDArray[np.bool_]
 
@@ -42,32 +42,19 @@ class Pane:
         self._since = since
         self._touched: Mask = np.zeros(0, np.bool_)
 
-    def add(
-        self,
-        places: Places | int,
-        slots: Slots,
-        rows: pl.DataFrame,
-        weights: npt.NDArray[np.int64] | None,
-        *,
-        touch: bool,
-    ) -> None:
-        """Take new rows.
+    def group(self, places: Places | int, slots: Slots, *, touch: bool) -> Slots:
+        """The group of each row, the new ones among them.
 
         Args:
             places: the number of the slice of each row, or of all.
             slots: the slot of the key of each row.
-            rows: what `Aggregation.prepare` gave for them.
-            weights: +1 for a row that is there, -1 for one that is taken back; `None` for +1 everywhere.
-            touch: whether to remember which groups have changed.
+            touch: whether to remember that these groups change.
         """
         numbers = self.pairs.numbers(places, slots)
-        self.state.add(numbers, rows, weights)
         if touch:
-            if len(self._touched) < len(self.pairs):
-                self._touched = np.append(
-                    self._touched, np.zeros(2 * len(self.pairs) - len(self._touched), np.bool_)
-                )
+            self._touched = with_room(self._touched, len(self.pairs), False)
             self._touched[numbers] = True
+        return numbers
 
     @property
     def is_touched(self) -> bool:

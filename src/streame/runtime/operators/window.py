@@ -5,16 +5,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import polars as pl
 
-from streame.core.hidden import WEIGHT
 from streame.core.messages import BATCH_ROWS_MAX, Batch
 from streame.core.metrics import StateSize
-from streame.core.positions import with_position_column
 from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, Ticks
 from streame.core.windows import Codes, WindowList, Windows
-from streame.runtime.letters import RefusalPolicy, refuse_rows
+from streame.runtime.letters import RefusalPolicy
 from streame.runtime.operator import Collector, Operator, OperatorContext
-from streame.runtime.placement import Placed, place
-from streame.runtime.preparation import Preparation
+from streame.runtime.placement import Placed
+from streame.runtime.window_intake import Intake, WindowIntake
 from streame.runtime.window_results import WindowResults, WindowSetup
 from streame.state.blocks import Blocks, Name
 from streame.state.index import KeyIndex
@@ -43,7 +41,6 @@ class WindowOperator(Operator):
     def __init__(self, setup: WindowSetup, policy: RefusalPolicy) -> None:
         self._setup = setup
         self._policy = policy
-        self._preparation = Preparation(setup.aggregation, setup.rule.time, policy)
         self._windows = Windows(setup.rule)
         self._results = WindowResults(setup)
         self._index = KeyIndex(setup.key) if setup.key else None
@@ -54,21 +51,17 @@ class WindowOperator(Operator):
         self._timer_us: int | None = None
 
     def open(self, context: OperatorContext) -> None:
-        """Remember the clock and the name."""
+        """Remember the clock."""
         self._context = context
+        self._intake = WindowIntake(self._setup, self._policy, self._windows, context)
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Take the rows into their slices, and say what has changed if that is asked for."""
         setup = self._setup
-        frame, rows = self._preparation.run(self._timed(batch, out), self._context, out)
-        if not frame.height:
+        intake = self._intake.run(batch, self._closed, out)
+        if intake is None:
             return
-        ticks = self._windows.ticks(frame)
-        late_rows = frame.drop(setup.computed_keys) if setup.computed_keys else frame
-        placed = place(late_rows, ticks, self._windows, closed=self._closed, lateness=setup.lateness, out=out)
-        if placed is None:
-            return
-        touched = self._take(placed, _kept(frame, placed), _kept(rows, placed))
+        placed, touched = intake.placed, self._take(intake)
         self._next_close = min(self._next_close, placed.closing)
         match setup.emission:
             case "changes":
@@ -93,7 +86,7 @@ class WindowOperator(Operator):
         self._closed = time if time in extremes else time // self._windows.ns_per_tick
         if self._closed >= self._next_close:
             self._close(before, self._closed, out)
-        if self._setup.emission != "on_close" and self._setup.lateness:
+        if isinstance(self._setup.emission, int) and self._setup.lateness:
             self._close(given_up_before, self._given_up, out)
         self._most_groups = max(self._most_groups, self._panes.groups)
         self._panes.expire(self._given_up)
@@ -112,49 +105,21 @@ class WindowOperator(Operator):
         """Up to where windows count no more rows."""
         return self._closed if abs(self._closed) >= WATERMARK_MAX else self._closed - self._setup.lateness
 
-    def _timed(self, batch: Batch, out: Collector) -> Batch:
-        """The rows that have an event time; the others are refused."""
-        wrong = self._windows.unknown(batch.frame)
-        if wrong is None:
-            return batch
-        frame = with_position_column(batch)
-        refused = frame.filter(pl.Series(wrong))
-        column = self._setup.rule.time.column
-        times = refused.get_column(column)
-        refuse_rows(
-            refused,
-            lambda row: f"the event time {column} is {'null' if times[row] is None else times[row]}",
-            operator=self._context.name,
-            policy=self._policy,
-            clock=self._context.clock,
-            out=out,
-            kind="time",
-            remedy="Mend or filter the row",
-        )
-        return Batch(frame.filter(pl.Series(~wrong)))
-
-    def _take(self, placed: Placed, frame: pl.DataFrame, prepared: pl.DataFrame) -> list[Pane]:
+    def _take(self, intake: Intake) -> list[Pane]:
         """Add rows to the groups of their slices; the panes that were changed."""
-        setup = self._setup
+        setup, placed, index, weights = self._setup, intake.placed, self._index, intake.weights
         names: list[Name] = list(zip(placed.slices.tolist(), placed.since.tolist(), strict=True))
         absent = self._panes.absent(names)
         if len(absent):
             self._begin(placed, absent, names)
-        index = self._index
-        slots = (
-            np.zeros(frame.height, np.int32)
-            if index is None
-            else index.slots(frame.select(setup.key_columns))
-        )
-        weights = frame[WEIGHT].to_numpy() if setup.retractable else None
+        slots = np.zeros(intake.height, np.int32) if index is None else index.slots(intake.keys)
         touched = []
         for pane, places, rows in self._panes.share(names, placed.codes):
-            part = (
-                prepared[rows if isinstance(rows, slice) else as_index(rows)] if prepared.width else prepared
-            )
-            pane.add(
-                places, slots[rows], part, None if weights is None else weights[rows], touch=setup.is_changes
-            )
+            part = intake.rows
+            if part.width:
+                part = part[rows if isinstance(rows, slice) else as_index(rows)]
+            numbers = pane.group(places, slots[rows], touch=setup.is_changes)
+            pane.state.add(numbers, part, None if weights is None else weights[rows])
             touched.append(pane)
         self._panes.rest(touched)
         return touched
@@ -240,11 +205,6 @@ class WindowOperator(Operator):
         slots = (np.cumsum(live) - 1).astype(np.int32)
         for pairs in groups:
             pairs.renumber(slots)
-
-
-def _kept(frame: pl.DataFrame, placed: Placed) -> pl.DataFrame:
-    """The rows that count."""
-    return frame if placed.kept is None or not frame.width else frame.filter(pl.Series(placed.kept))
 
 
 def _emit(frames: Iterable[pl.DataFrame], out: Collector) -> None:
