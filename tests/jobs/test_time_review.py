@@ -1,7 +1,8 @@
-"""Arguments of verbs over time that were taken and did nothing, or failed in words of Python."""
+"""What a reader of the promises found in verbs over time: arguments, and answers that depended on threads."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from queue import Queue
 from typing import Any
 
 import polars as pl
@@ -9,6 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import streame as st
+from streame.core.changes import fold
 
 ORDERS = pl.DataFrame(
     {
@@ -104,3 +106,19 @@ def test_joins_take_what_polars_says_about_its_own_threads() -> None:
         ORDERS.join(PRICES, on="k"),
         check_row_order=False,
     )
+
+
+@pytest.mark.parametrize("parallelism", [1, 3, 7])
+@pytest.mark.parametrize("cut", [1, 7, 80])
+def test_ties_among_the_best_of_an_aggregate_do_not_depend_on_who_comes_first(
+    cut: int, parallelism: int
+) -> None:
+    users = pl.DataFrame({"user": [f"user{number * 37 % 80:02}" for number in range(160)], "points": 1})
+    frames = [users[start : start + cut] for start in range(0, users.height, cut)]
+    best = st.scan_frames(frames).group_by("user").agg(pl.col("points").sum()).top_k(3, by="points")
+    found: Queue[Any] = Queue()
+    best.sink_queue(found, as_frames=True).run(parallelism=parallelism)
+    changes = [found.get() for _ in range(found.qsize())]
+    assert changes.pop() is st.END
+    table = fold(pl.concat(changes))
+    assert sorted(table["user"]) == ["user00", "user01", "user02"]

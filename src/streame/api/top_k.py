@@ -32,7 +32,8 @@ class TopKVerbs(Handle):
         """The k rows with the largest values.
 
         As in Polars NaN is the largest number, and null comes last whichever way. Of rows that are equal the one with
-        the earliest event time stays, then the one that stands first in its source.
+        the earliest event time stays, then the one that stands first in its source; of a changes stream, whose rows
+        have no order, the one with the smallest values, from the first column on.
 
         Args:
             k: how many rows, at least one.

@@ -1,7 +1,8 @@
 """Ranking: which of two rows comes first in a top k.
 
 As Polars sorts: NaN is the largest number, -0.0 equals 0.0, and null comes last whichever way. Rows that are equal
-otherwise stand in the order of their event time, then of their position, then in the order in which they came.
+otherwise stand in the order of their event time, then of their position; where there is none, of their values, or in
+the order in which they came.
 """
 
 from dataclasses import dataclass
@@ -19,11 +20,13 @@ class Ranking:
         by: the columns that say which row is better, the first one first.
         smallest: for each of them whether the smallest value is the best.
         time: the event time, which tells the rows of a tie apart.
+        ties: columns whose values settle what is still a tie, for rows that come in no fixed order.
     """
 
     by: tuple[str, ...]
     smallest: tuple[bool, ...]
     time: str | None = None
+    ties: tuple[str, ...] = ()
 
     def order(self, frame: pl.DataFrame, group: pl.Series) -> pl.Series:
         """The numbers of the rows, group after group and in each the best row first.
@@ -39,6 +42,7 @@ class Ranking:
         if POSITION in frame.columns:
             place = frame[POSITION].struct
             columns += [place.field(name).alias(f"__{name}") for name in ("source", "split", "offset")]
+        columns += [frame[name].alias(f"__tie{n}") for n, name in enumerate(self.ties)]
         others = len(columns) - best
         descending = [False, *(not smallest for smallest in self.smallest), *[False] * others]
         nulls_last = [False, *[True] * len(self.by), *[False] * others]

@@ -6,7 +6,7 @@ import polars as pl
 
 from streame.core.ranking import Ranking
 from streame.state.index import KeyIndex, Slots
-from streame.state.rows import RowNumbers, as_index, with_room
+from streame.state.rows import RowNumbers, with_room
 
 _SLACK_ROWS = 65_536
 
@@ -16,7 +16,7 @@ class RankedRows:
 
     Args:
         schema: the columns of the rows.
-        ranking: which row is better.
+        ranking: which row is better; it settles every tie, since rows come and go in no fixed order.
         k: how many rows of a group are told.
     """
 
@@ -28,8 +28,6 @@ class RankedRows:
         self._group: Slots = np.empty(0, np.int32)
         self._count: RowNumbers = np.empty(0, np.int64)
         self._told: RowNumbers = np.empty(0, np.int64)
-        self._since: RowNumbers = np.empty(0, np.int64)
-        self._arrived = 0
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self._count))
@@ -37,7 +35,7 @@ class RankedRows:
     @property
     def memory_bytes(self) -> int:
         """The size of the rows and of what is known of each."""
-        arrays = (self._group, self._count, self._told, self._since)
+        arrays = (self._group, self._count, self._told)
         return self._index.memory_bytes + sum(array.nbytes for array in arrays)
 
     def update(
@@ -61,9 +59,6 @@ class RankedRows:
         mine = touched[self._group[: len(self._index)]]
         present = np.flatnonzero(mine & (self._count[: len(mine)] > 0))
         rows = self._index.keys(present)
-        # Rows in the order in which they came, so that the first of a tie stays the first.
-        arrival = np.argsort(self._since[present], kind="stable")
-        present, rows = present[arrival], rows[as_index(arrival)]
         order = self._ranking.order(rows, pl.Series(self._group[present])).to_numpy()
         best = present[order]
         now = np.zeros(len(self._index), np.int64)
@@ -80,13 +75,7 @@ class RankedRows:
         self._group = with_room(self._group, size, 0)
         self._count = with_room(self._count, size, 0)
         self._told = with_room(self._told, size, 0)
-        self._since = with_room(self._since, size, 0)
         self._group[numbers] = slots
-        fresh = self._count[numbers] <= 0
-        arrivals = self._arrived + np.arange(len(numbers))
-        # The first arrival counts: written last, from the end of the batch to its beginning.
-        self._since[numbers[fresh][::-1]] = arrivals[fresh][::-1]
-        self._arrived += len(numbers)
         np.add.at(self._count, numbers, weights)
 
     def _before(self, best: RowNumbers) -> RowNumbers:
@@ -111,4 +100,4 @@ class RankedRows:
         index.slots(self._index.keys(live))
         self._index = index
         self._group, self._count = self._group[live], self._count[live]
-        self._told, self._since = self._told[live], self._since[live]
+        self._told = self._told[live]

@@ -22,7 +22,10 @@ def _(node: TopK, lowering: Lowering) -> Rows:
     make = partial(
         TopKOperator,
         k=node.k,
-        ranking=Ranking(node.by, node.smallest, None if time is None else time.column),
+        # Rows that are taken back have no order of their own.
+        ranking=Ranking(
+            node.by, node.smallest, None if time is None else time.column, tuple(schema) if changes else ()
+        ),
         keys=node.keys,
         schema=schema,
         columns=list(node.output),
