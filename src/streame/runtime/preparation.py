@@ -57,4 +57,4 @@ class Preparation:
         """The time of each row, for its place among the rows of its group; null comes first, as in Polars' sort."""
         if self._time is None:
             return None
-        return frame[self._time.column].to_physical().cast(pl.Int64).fill_null(WATERMARK_MIN)
+        return frame[self._time.column].cast(pl.Int64).fill_null(WATERMARK_MIN)
