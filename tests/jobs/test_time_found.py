@@ -1,6 +1,8 @@
 """What hostile and unlucky users found in the verbs of time, each named for what was wrong."""
 
+import resource
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -104,3 +106,29 @@ def test_the_size_of_state_is_told_also_when_a_burst_of_rows_is_followed_by_sile
     stage.fire_timers(clock.now_us())
     assert stage.metrics.state_rows == 5
     assert stage.next_timer_us() is None
+
+
+class Hoard(st.Sink):
+    """Keeps what it gets, as a channel in front of a slow sink does."""
+
+    def __init__(self) -> None:
+        self.frames: list[pl.DataFrame] = []
+
+    def write(self, frame: pl.DataFrame) -> None:
+        self.frames.append(frame)
+
+
+def test_the_few_rows_that_a_filter_leaves_do_not_keep_the_texts_of_all_in_memory() -> None:
+    page = resource.getpagesize()
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * page
+
+    numbers = pl.Series("v", range(1000))
+    whole = pl.DataFrame({"v": numbers, "text": numbers.cast(pl.String) + "x" * 2000})
+    hoard = Hoard()
+    frames = (whole.with_columns(pl.col("text") + "y") for _ in range(150))
+    before = resident()
+    st.sink(st.scan_frames(frames, schema=whole.schema).filter(pl.col("v") == 7), hoard).run()
+    assert len(hoard.frames) == 150
+    assert resident() - before < 100_000_000  # the texts of all rows are three times as much

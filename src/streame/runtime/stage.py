@@ -9,13 +9,18 @@ import polars as pl
 from streame.core.clock import Clock
 from streame.core.messages import END_OF_STREAM, Batch, EndOfStream, SplitStatus, Watermark
 from streame.core.metrics import OperatorMetrics
+from streame.core.positions import with_made_positions
 from streame.core.time import WATERMARK_MAX, WATERMARK_MIN
 from streame.runtime.channel import Inbox
 from streame.runtime.operator import Operator, OperatorContext
 from streame.runtime.progress import Idle, Progress
+from streame.state.rows import owned
 
 MEASURE_INTERVAL_US = 1_000_000
 """How often an operator is asked how much it keeps."""
+
+_FEW = 4
+"""Rows that go on are few if there were so many times as many."""
 
 
 class Splitter(Protocol):
@@ -64,14 +69,20 @@ class ChannelOutput:
 
 
 class Outputs:
-    """What follows a source or an operator: stages in the same task and channels to others."""
+    """What follows a source or an operator: stages in the same task and channels to others.
+
+    Attributes:
+        taken: of how many rows those that go on may be a part.
+    """
 
     def __init__(self, metrics: OperatorMetrics) -> None:
         self.metrics = metrics
+        self.taken = 0
         self.inline: list[Stage] = []
         self.rows: list[ChannelOutput] = []
         self.rejected: list[ChannelOutput] = []
         self.lates: list[ChannelOutput] = []
+        self.makes_positions = False
         self._watermark = WATERMARK_MIN
         self._idle = False
 
@@ -91,10 +102,13 @@ class Outputs:
     def emit(self, batch: Batch) -> None:
         """Send rows to all that follow."""
         self.metrics.rows_out += batch.frame.height
+        if self.makes_positions:
+            batch = with_made_positions(batch)
+        going = replace(batch, frame=owned(batch.frame)) if self._weighs(batch.frame) else batch
         for stage in self.inline:
-            stage.take(0, batch)
+            stage.take(0, going)
         for output in self.rows:
-            output.send(batch)
+            output.send(going)
 
     def watermark(self, time: int | None) -> None:
         """Tell all that follow how far event time has come, if that is news."""
@@ -128,8 +142,9 @@ class Outputs:
         if not rows.height:
             return
         self.metrics.late += rows.height
+        going = owned(rows) if self.lates and self._weighs(rows) else rows
         for output in self.lates:
-            output.send(Batch(rows))
+            output.send(Batch(going))
 
     def count_gap(self, rows: int) -> None:
         """Count rows that belong to no window."""
@@ -144,6 +159,15 @@ class Outputs:
     def count_rejected(self, rows: int) -> None:
         """Count rows that are dropped without a letter."""
         self.metrics.rejected += rows
+
+    def _weighs(self, frame: pl.DataFrame) -> bool:
+        """Whether rows keep much more in memory than they are: the texts of all rows that they were picked from.
+
+        One batch would be no matter, but thousands may wait in a channel.
+        """
+        return _FEW * frame.height < self.taken and not all(
+            dtype.is_numeric() or dtype.is_temporal() for dtype in frame.schema.dtypes()
+        )
 
     def end(self) -> None:
         """Say that nothing follows."""
@@ -200,8 +224,10 @@ class Stage:
             return
         self.metrics.rows_in += batch.frame.height
         self.metrics.batches += 1
+        self.outputs.taken = batch.frame.height
         with noted(self.name):
             self.operator.on_batch(port, batch, self.outputs)
+        self.outputs.taken = 0
         self._settle()
 
     def fire_timers(self, now_us: int) -> None:
