@@ -122,3 +122,53 @@ def test_ties_among_the_best_of_an_aggregate_do_not_depend_on_who_comes_first(
     assert changes.pop() is st.END
     table = fold(pl.concat(changes))
     assert sorted(table["user"]) == ["user00", "user01", "user02"]
+
+
+AT = datetime(2024, 5, 1, tzinfo=UTC)
+CLICKS = pl.DataFrame(
+    {
+        "at": [AT + timedelta(minutes=number % 50) for number in range(200)],
+        "user": [f"user{number * 7 % 40:02}" for number in range(200)],
+    }
+).sort("at")
+
+
+def counted(cut: int, name: str = "clicks") -> st.StreamDataFrame:
+    """Windows of ten minutes, in each of which forty users stand at the same time."""
+    frames = [CLICKS[start : start + cut] for start in range(0, CLICKS.height, cut)]
+    clicks = st.scan_frames(frames, name=name, event_time="at", watermark="5m")
+    return clicks.group_by_dynamic("at", every="10m", group_by="user", name=f"{name} counted").agg(n=pl.len())
+
+
+IN_ORDER: dict[str, Callable[[int], st.StreamDataFrame]] = {
+    "first": lambda cut: counted(cut).group_by("at").agg(pl.col("user").first()),
+    "list": lambda cut: counted(cut).group_by_dynamic("at", every="30m").agg(pl.col("user")),
+    "top_k": lambda cut: counted(cut).top_k(3, by="n"),
+    "unique": lambda cut: counted(cut).unique("at"),
+    "unique last": lambda cut: counted(cut).unique("at", keep="last"),
+    "rolling": lambda cut: counted(cut).rolling("at", period="15m").agg(pl.col("user").last()),
+    "counts": lambda cut: counted(cut).group_by_count(7).agg(pl.col("user").first()),
+    "as of": lambda cut: counted(cut).join_asof(counted(cut, "others"), on="at"),
+}
+
+
+@pytest.mark.parametrize("verb", IN_ORDER)
+def test_the_order_of_rows_that_a_verb_has_made_does_not_depend_on_tasks_and_batches(verb: str) -> None:
+    found = []
+    for cut, parallelism in ((200, 1), (7, 1), (1, 3), (60, 7)):
+        said: Queue[Any] = Queue()
+        IN_ORDER[verb](cut).sink_queue(said, as_frames=True).run(parallelism=parallelism)
+        frames = [said.get() for _ in range(said.qsize())][:-1]
+        rows = pl.concat(frames)
+        found.append((fold(rows) if "_diff" in rows.columns else rows).sort(pl.all()))
+    for other in found[1:]:
+        assert_frame_equal(other, found[0])
+
+
+def test_a_dead_letter_of_a_row_that_a_verb_has_made_names_no_source() -> None:
+    clicks = st.scan_frames([CLICKS], name="clicks", event_time="at", on_error="dead_letter")
+    windows = clicks.group_by_dynamic("at", every="10m", group_by="user").agg(n=pl.len())
+    first = windows.with_columns(pl.col("user").cast(pl.Int64)).group_by("at").agg(pl.col("user").first())
+    letters = first.rejected.collect()
+    assert letters.height == 200
+    assert letters.select("source", "split", "offset").null_count().row(0) == (200, 200, 200)

@@ -48,6 +48,8 @@ class _Builder:
                 upstream.inline.append(stage)
         else:
             stages = self._add_tasks(vertex)
+        for stage in stages:
+            stage.outputs.makes_positions = vertex.makes_positions
         self.outputs[vertex.name] = [stage.outputs for stage in stages]
 
     def _add_tasks(self, vertex: OperatorVertex) -> list[Stage]:

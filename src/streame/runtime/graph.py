@@ -65,6 +65,7 @@ class OperatorVertex:
         inputs: where its rows come from.
         parallelism: how many instances run; each owns a range of key groups.
         separate: whether it has a task of its own even where it could run in its neighbour's.
+        makes_positions: whether rows that it makes get positions, because a verb that goes by the order of rows follows.
     """
 
     name: str
@@ -72,6 +73,7 @@ class OperatorVertex:
     inputs: tuple[Edge, ...]
     parallelism: int = 1
     separate: bool = False
+    makes_positions: bool = False
 
 
 Vertex = SourceVertex | OperatorVertex

@@ -15,7 +15,7 @@ from streame.core.clock import Clock, to_datetime
 from streame.core.deadletters import BadRow, Kind, OnError, dead_letters, shorten
 from streame.core.foreign_errors import first_paragraph
 from streame.core.hidden import POSITION, WEIGHT, user_frame
-from streame.core.positions import describe_position
+from streame.core.positions import NO_SOURCE, describe_position
 from streame.errors import DataError
 from streame.runtime.operator import Collector
 
@@ -99,7 +99,8 @@ def _letters(refused: pl.DataFrame, reason: Reason, operator: str, at: datetime,
     positions = refused[POSITION].to_list() if POSITION in refused.columns else [None] * refused.height
     bad: list[tuple[tuple[str | None, str | None], BadRow]] = []
     for i, position in enumerate(positions):
-        place = position or {"source": None, "split": None, "offset": None}
+        known = position is not None and position["source"] not in {None, NO_SOURCE}
+        place = position if known else {"source": None, "split": None, "offset": None}
         message = describe_error(reason(i)) if i < EXPLAINED_ROWS_MAX else UNEXPLAINED
         row = BadRow(place["offset"], kind, message, as_json(rows[i : i + 1]))
         bad.append(((place["source"], place["split"]), row))

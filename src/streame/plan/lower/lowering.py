@@ -11,7 +11,7 @@ from streame.core.deadletters import DEAD_LETTER_SCHEMA, strictest
 from streame.io.sink import Sink
 from streame.plan.lower.row_wise import is_fallible, step_of
 from streame.plan.names import Names, free_name, operator_names
-from streame.plan.nodes import Node, RowWise, Scan, SetEventTime, TableJoin, is_bounded, walk
+from streame.plan.nodes import Node, RowWise, Scan, SetEventTime, Stateful, TableJoin, is_bounded, walk
 from streame.plan.rewrite import consumer_counts
 from streame.runtime.graph import Edge, Graph, OperatorVertex, SourceVertex, Vertex
 from streame.runtime.letters import RefusalPolicy
@@ -56,6 +56,8 @@ class Lowering:
     in_order: set[int] = field(default_factory=set)
     refusing: list[str] = field(default_factory=list)
     positions: set[str] = field(default_factory=set)
+    ordered: set[str] = field(default_factory=set)
+    mixed: set[str] = field(default_factory=set)
     names: Names = field(default_factory=dict)
 
     def graph(self, errors: Callable[[], Sink] | None) -> Graph:
@@ -79,13 +81,20 @@ class Lowering:
             vertex = self.vertices[name]
             if isinstance(vertex, SourceVertex):
                 self.vertices[name] = replace(vertex, keep_positions=True)
+        for name in self.ordered:
+            made = self.vertices[name]
+            if isinstance(made, OperatorVertex):
+                self.vertices[name] = replace(made, makes_positions=True)
         return Graph(self.vertices)
 
     def _lower(self, node: Node) -> Rows:
         if isinstance(node, RowWise):
             before = self.rows[id(node.input)]
             return Rows(before.vertex, (*before.steps, step_of(node, self.names[id(node)])))
-        return lower_node(node, self)
+        rows = lower_node(node, self)
+        if isinstance(node, Stateful):
+            self.mixed.add(rows.vertex)
+        return rows
 
     def feeds_a_table(self, stream: str) -> bool:
         """Whether a source of the stream must be read to its end before some join lets the stream in.
@@ -114,13 +123,14 @@ class Lowering:
         name = "+".join(names) if len(names) <= CHAIN_NAMES_MAX else f"{names[0]}+...+{names[-1]}"
         name = free_name(name, self._taken()) if len(names) > 1 else name
         if any(is_fallible(step) for step in rows.steps) and not self._is_source(rows.vertex):
-            self.keep_positions(rows.vertex)
+            self.positions |= self.above[rows.vertex]
         make = partial(ChainOperator, rows.steps, self.policy(rows.vertex))
         return self.add(name, make, (Edge(rows.vertex),), self.parallelism(rows.vertex), refuses=True)
 
     def keep_positions(self, vertex: str) -> None:
-        """Let the rows that come to what follows a vertex carry their positions."""
+        """Let the rows that come to what follows a vertex carry their positions, and make some for other rows."""
         self.positions |= self.above[vertex]
+        self.ordered |= self.above[vertex]
 
     def order_is_known(self, vertex: str) -> bool:
         """Whether rows come out of a vertex in the order of their only split, so that they need no positions."""
@@ -128,7 +138,9 @@ class Lowering:
         splits = [
             getattr(each.source, "one_split", False) for each in above if isinstance(each, SourceVertex)
         ]
-        return splits == [True] and all(self.parallelism(name) == 1 for name in self.above[vertex])
+        if splits != [True] or self.mixed & self.above[vertex]:
+            return False
+        return all(self.parallelism(name) == 1 for name in self.above[vertex])
 
     def policy(self, vertex: str) -> RefusalPolicy:
         """What becomes of rows that are refused behind a vertex: the strictest policy of the sources above it."""
