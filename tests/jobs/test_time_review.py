@@ -172,3 +172,8 @@ def test_a_dead_letter_of_a_row_that_a_verb_has_made_names_no_source() -> None:
     letters = first.rejected.collect()
     assert letters.height == 200
     assert letters.select("source", "split", "offset").null_count().row(0) == (200, 200, 200)
+
+
+def test_windows_that_can_hold_no_tick_are_not_said() -> None:
+    ticks = st.scan_frames([pl.DataFrame({"t": [3, 5]})], event_time="t")
+    assert ticks.group_by_dynamic("t", every="1i", closed="none").agg(pl.len()).collect().height == 0

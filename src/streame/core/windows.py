@@ -263,7 +263,7 @@ class Windows:
         last = int(table.cuts.searchsorted(most, side="right")) - 1
         slices, in_window = table.cuts[first : last + 1], table.in_window[first : last + 1]
         if first == last:
-            return Cut(slices, None) if in_window[0] else Cut(_NONE, None, np.ones(len(ticks), np.bool_))
+            return Cut(slices, None) if in_window.any() else Cut(_NONE, None, np.ones(len(ticks), np.bool_))
         counted = _compared if last - first < _COMPARED_MAX else _searched
         codes, used = counted(ticks, slices)
         used &= in_window
@@ -284,6 +284,8 @@ class Windows:
         low, high = self._range
         point = min(max(watermark, low), high)
         spans = self._table(np.array([point]), point, point).spans
+        if not len(spans.high):  # windows that hold no tick at all
+            return watermark
         place = int(spans.high.searchsorted(point, side="right"))
         labels = {"left": spans.start, "right": spans.end, "datapoint": spans.low}[self.rule.label]
         return int(labels[place])
