@@ -17,6 +17,7 @@ from streame.runtime.operator import Collector, Operator
 from streame.runtime.stage import Stage
 from streame.testing import Driver
 
+ANYTHING: Any = pl.col("at")
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
@@ -132,3 +133,52 @@ def test_the_few_rows_that_a_filter_leaves_do_not_keep_the_texts_of_all_in_memor
     st.sink(st.scan_frames(frames, schema=whole.schema).filter(pl.col("v") == 7), hoard).run()
     assert len(hoard.frames) == 150
     assert resident() - before < 100_000_000  # the texts of all rows are three times as much
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda frame, other, span: frame.join_interval(other, lower=f"-{span}", upper="0s"),
+        lambda frame, other, span: frame.join_interval(other, lower="0s", upper=span, how="full"),
+        lambda frame, other, span: frame.join_asof(other, on="at", tolerance=span, strategy="nearest"),
+        lambda frame, other, span: frame.join(other, on="k", ttl=span),
+        lambda frame, other, span: frame.join(other.as_table("k"), on="k", wait=span),
+        lambda frame, other, span: frame.with_event_time("at", watermark=span).unique("k", within="1s"),
+        lambda frame, other, span: frame.unique("k", within=span),
+        lambda frame, other, span: frame.group_by_session("at", gap=span).agg(pl.len()),
+        lambda frame, other, span: frame.group_by_session("at", gap="1s", lateness=span).agg(pl.len()),
+        lambda frame, other, span: frame.group_by_dynamic("at", every="1s", lateness=span).agg(pl.len()),
+        lambda frame, other, span: frame.group_by_dynamic("at", every="1s", emit=span).agg(pl.len()),
+        lambda frame, other, span: frame.with_event_time("at", idle_timeout=span),
+    ],
+)
+@pytest.mark.parametrize("unit", ["ns", "us"])
+def test_a_duration_that_64_bits_cannot_count_is_refused_and_a_long_one_works(build: Any, unit: Any) -> None:
+    years = [datetime(1701, 1, 2, tzinfo=UTC), NOON, datetime(2199, 12, 30, tzinfo=UTC)]
+    rows = pl.DataFrame({"at": years, "k": [1, 1, 1]}).with_columns(pl.col("at").dt.cast_time_unit(unit))
+    # The latest first: a time may not be far ahead of those before it.
+    sides = [
+        st.scan_frames([rows.reverse()], name=name, event_time="at", watermark="26000d")
+        for name in ("rows", "other")
+    ]
+    with pytest.raises(st.PlanError, match="so long a time cannot be told"):
+        build(*sides, "30000000000d")
+    build(*sides, "26000d").collect()
+
+
+def test_an_offset_costs_nothing_however_long_it_is() -> None:
+    for offset in ("1y", "-4y", "1000d"):
+        counts = timed(NAMED).group_by_dynamic("at", every="1s", offset=offset).agg(pl.len())
+        assert counts.collect().sort("at")["at"].to_list() == seconds(1, 2, 3, 11)
+
+
+@pytest.mark.parametrize("k", [3, 10**12])
+def test_the_best_of_a_group_take_memory_for_the_rows_that_there_are(k: int) -> None:
+    frame = pl.DataFrame({"at": seconds(*range(40)), "k": [n % 3 for n in range(40)], "v": range(40)})
+    best = timed(frame).group_by("k").top_k(k, by="v").collect()
+    assert best["v"].sort().to_list() == list(range(31 if k == 3 else 0, 40))
+
+
+def test_an_expression_in_the_place_of_a_name_is_refused() -> None:
+    with pytest.raises(st.PlanError, match="with_event_time: found a Expr where the name of a column"):
+        timed(NAMED).with_event_time(ANYTHING)

@@ -127,6 +127,8 @@ class Handle:
 
     def _require(self, names: Iterable[str], verb: str) -> None:
         for name in names:
+            if not isinstance(name, str):
+                raise PlanError(f"{verb}: found a {type(name).__name__} where the name of a column is needed")
             if name not in self.schema:
                 raise unknown_column(name, self.schema, where=verb)
 

@@ -9,7 +9,7 @@ from polars._typing import JoinBuildSide, JoinValidation, MaintainOrderJoin
 from streame.api.handle import Handle
 from streame.api.join_keys import Keys, both_keys, both_times, check_same_clock, source_names
 from streame.api.table import StreamTable, table_join
-from streame.core.durations import difference, duration_us
+from streame.core.durations import countable, difference, duration_us
 from streame.core.joining import JOIN_HOWS, JoinHow, asof_columns, join_columns, join_keys
 from streame.core.time import EventTime
 from streame.errors import PlanError
@@ -227,7 +227,10 @@ class JoinVerbs(Handle):
                 f"join_interval: no time is from lower={lower!r} to upper={upper!r}; lower is the lesser one"
             )
         unit = min(time.ns_per_tick for time in times)
-        bounds = -(-low // unit), high // unit
+        bounds = (
+            countable(-(-low // unit), where="join_interval: lower"),
+            countable(high // unit, where="join_interval: upper"),
+        )
         name = name or _join_name("join_interval", right, names)
         return self._with(IntervalJoin(name, self._node, right, keys, columns, how, *bounds, "join_interval"))
 
@@ -319,7 +322,8 @@ class JoinVerbs(Handle):
         far = None if tolerance is None else difference(tolerance, times[0], where="join_asof: tolerance")
         if far is not None and far < 0:
             raise PlanError(f"join_asof: tolerance={tolerance!r} is negative; give one of zero or more")
-        far = None if far is None else far // min(time.ns_per_tick for time in times)
+        if far is not None:
+            far = countable(far // min(time.ns_per_tick for time in times), where="join_asof: tolerance")
         name = name or _join_name("join_asof", right, names)
         node = AsofJoin(name, self._node, right, keys, columns, "left", strategy, far, allow_exact_matches)
         return self._with(node)
@@ -379,7 +383,9 @@ def _ttl(ttl: Ttl, left: Node, right: Node) -> int | None:
     units = difference(ttl, left.event_time, where="join: ttl")
     if units < 0:
         raise PlanError(f"join: ttl={ttl!r} is negative; give one of zero or more")
-    return units // min(left.event_time.ns_per_tick, right.event_time.ns_per_tick)
+    return countable(
+        units // min(left.event_time.ns_per_tick, right.event_time.ns_per_tick), where="join: ttl"
+    )
 
 
 def _join_name(verb: str, right: Node, names: Names) -> str:

@@ -9,7 +9,7 @@ from polars.exceptions import PanicException, PolarsError
 
 from streame.api.handle import Handle
 from streame.api.join_keys import Keys, key_names, source_names
-from streame.core.durations import difference, duration_us
+from streame.core.durations import countable, difference, duration_us
 from streame.core.expressions import unknown_column
 from streame.core.foreign_errors import first_paragraph
 from streame.core.hashing import check_key_dtypes
@@ -172,7 +172,7 @@ def _wait(wait: str | timedelta | int, time: EventTime | None) -> int:
     units = difference(wait, time, where="join: wait")
     if units < 0:
         raise PlanError(f"join: wait={wait!r} is negative; give one of zero or more")
-    return units
+    return countable(units, where="join: wait")
 
 
 def _given(keys: Keys | None, default: tuple[str, ...], word: str) -> tuple[str, ...]:

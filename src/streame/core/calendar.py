@@ -145,6 +145,19 @@ class Calendar:
         ends = [rest + span.months * days * _DAY_NS for days in (28, 31)]
         return min(ends) // self.ns_per_tick, -(-max(ends) // self.ns_per_tick)
 
+    def moves(self, span: Span) -> tuple[int, int]:
+        """By how many ticks at least, and at most, an instant is moved by a duration, which may be negative."""
+        fixed = self.fixed(span)
+        if fixed is not None:
+            return fixed, fixed
+        # The clock of a zone is put forward or back by up to a day.
+        slack = 0 if self.zone is None else _DAY_NS // self.ns_per_tick
+        years, months = divmod(abs(span.months), 12)
+        days = (365 * years + 28 * months, 366 * years + 31 * months)
+        rest = (span.weeks * 7 + span.days) * _DAY_NS + span.fine
+        ends = [rest + (each if span.months >= 0 else -each) * _DAY_NS for each in days]
+        return min(ends) // self.ns_per_tick - slack, max(ends) // self.ns_per_tick + slack
+
     def reach(self, span: Span) -> int:
         """The greatest number of ticks that a duration, or the way to its next multiple, lasts, forward or back."""
         # Where the clock is put forward or back, the next multiple after the change is no farther than any other; and

@@ -19,6 +19,7 @@ _PART = re.compile(r"(\d+)(us|ms|s|m|h|d|w)")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
 
 
+_TICKS_MAX = 2**61
 _TICKS = re.compile(r"(\d+)i")
 
 
@@ -36,9 +37,9 @@ def duration_ticks(value: str | timedelta | int, time: EventTime, *, where: str)
     if time.is_ticks:
         ticks = _TICKS.fullmatch(value) if isinstance(value, str) else None
         if ticks is not None:
-            return int(ticks.group(1))
+            return countable(int(ticks.group(1)), where=where)
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return value
+            return countable(value, where=where)
         if value in {"0s", timedelta(0)}:
             return 0
         raise PlanError(
@@ -48,7 +49,22 @@ def duration_ticks(value: str | timedelta | int, time: EventTime, *, where: str)
     if isinstance(value, int):
         raise PlanError(f"{where}: found the number {value}; write a duration such as '10s' or a timedelta")
     # A duration finer than the column is rounded up: rows may be later than asked for, never less.
-    return -(-duration_us(value, where=where) * 1_000 // time.ns_per_tick)
+    return countable(-(-duration_us(value, where=where) * 1_000 // time.ns_per_tick), where=where)
+
+
+def countable(ticks: int, *, where: str) -> int:
+    """A duration in ticks, if times that are so far apart can be told in 64 bits.
+
+    Raises:
+        PlanError: when they cannot.
+    """
+    if abs(ticks) > _TICKS_MAX:
+        raise PlanError(
+            f"{where}: so long a time cannot be told; at most it is 73 years where times count nanoseconds, 73,000 "
+            "years where they count microseconds, and 2**61 ticks of an integer column. Make it shorter, or cast the "
+            "time to Datetime('us')"
+        )
+    return ticks
 
 
 def duration_us(value: str | timedelta, *, where: str) -> int:
@@ -64,13 +80,13 @@ def duration_us(value: str | timedelta, *, where: str) -> int:
     if isinstance(value, timedelta):
         if value < timedelta(0):
             raise PlanError(f"{where}: the duration {value} is negative; give one of zero or more")
-        return value // timedelta(microseconds=1)
+        return countable(value // timedelta(microseconds=1), where=where)
     if not _WHOLE.fullmatch(str(value)):  # a settings file may hold any value
         raise PlanError(
             f"{where}: cannot read the duration {value!r}; write a number and a unit "
             "(us, ms, s, m, h, d, w), for example '10s' or '1h30m', or give a timedelta"
         )
-    return sum(int(count) * _UNIT_US[unit] for count, unit in _PART.findall(value))
+    return countable(sum(int(count) * _UNIT_US[unit] for count, unit in _PART.findall(value)), where=where)
 
 
 def difference(value: str | timedelta | int, time: EventTime, *, where: str) -> int:

@@ -335,9 +335,9 @@ class Windows:
         offset = self.rule.offset
         if offset is None:
             return self._calendar.multiples(every, low, high)
-        reach = self._calendar.reach(offset)
+        least, most = self._calendar.moves(offset)
         return np.unique(
-            self._calendar.add(self._calendar.multiples(every, low - reach, high + reach), offset)
+            self._calendar.add(self._calendar.multiples(every, low - most, high - least), offset)
         )
 
 

@@ -10,6 +10,7 @@ from streame.state.index import Slots
 from streame.state.rows import RowNumbers, Rows, as_index
 
 _SLACK_ROWS = 1024
+_PLACES = 4
 
 
 class BestRows:
@@ -26,8 +27,9 @@ class BestRows:
         self._k = k
         self._comparable = not schema[ranking.by[0]].is_nested()
         self._rows = Rows(schema)
-        # The number of the row in each place of each group, the best first; -1 for an empty place.
-        self._places: RowNumbers = np.full((0, k), -1, np.int64)
+        # The number of the row in each place of each group, the best first; -1 for an empty place. There are as many
+        # places as the largest group has needed, up to k.
+        self._places: RowNumbers = np.full((0, min(k, _PLACES)), -1, np.int64)
         self._first_rows = FirstRows()
         self._live = 0
 
@@ -63,6 +65,7 @@ class BestRows:
         owner = np.concatenate([owners, slots])
         order = self._ranking.order(rows, pl.Series(owner)).to_numpy()
         places = _places(owner[order])
+        self._widen(int(places.max()) + 1)
         kept, lost = order[places < self._k], order[places >= self._k]
         new = kept[kept >= len(old)]
         # The kept rows that are new get the numbers that follow, in the order of their places.
@@ -79,7 +82,7 @@ class BestRows:
 
     def _hopeful(self, slots: Slots, frame: pl.DataFrame) -> tuple[Slots, pl.DataFrame]:
         """The rows that may be better than the worst that is kept of their group."""
-        if not self._comparable:
+        if not self._comparable or self._places.shape[1] < self._k:
             return slots, frame
         worst = self._places[:, -1][slots]
         full = np.flatnonzero(worst >= 0)
@@ -96,9 +99,17 @@ class BestRows:
         return slots[hopeful], frame.filter(pl.Series(hopeful))
 
     def _make_room(self, groups: int) -> None:
-        if groups > len(self._places):
-            more = np.full((max(groups, 2 * len(self._places)) - len(self._places), self._k), -1, np.int64)
+        height, width = self._places.shape
+        if groups > height:
+            more = np.full((max(groups, 2 * height) - height, width), -1, np.int64)
             self._places = np.concatenate([self._places, more])
+
+    def _widen(self, places: int) -> None:
+        """Have room for so many rows of a group, or for k."""
+        height, width = self._places.shape
+        if width < min(places, self._k):
+            more = np.full((height, min(max(places, 2 * width), self._k) - width), -1, np.int64)
+            self._places = np.concatenate([self._places, more], axis=1)
 
     def _compact(self) -> None:
         """Forget the rows that are no longer kept."""
