@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as hst
 
 import streame as st
+from streame.core.changes import fold
 from streame.testing import Driver, batch
 from streame.testing.strategies import batch_cuts
 from tests.properties.running import examples
-from tests.properties.test_group_by import follow
+from tests.properties.test_group_by import follow, same
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -76,6 +77,27 @@ def test_the_best_of_an_aggregate(given: tuple[Any, ...], parallelism: int) -> N
         return ranked(grouped, ["n", "k", "s"], flags).head(k)
 
     follow(totals.top_k(k, by=["n", "k", "s"], reverse=flags), cuts, expected, parallelism)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("column", ["x", "y"])
+def test_the_best_of_more_groups_than_are_sorted(column: str, reverse: bool) -> None:
+    numbers = pl.int_range(20_000, eager=True)
+    x = pl.Series("x", [None, NAN, float("inf"), -0.0, 0.0, 2.5, -1.0]).gather(numbers * 31 % 7)
+    frame = pl.DataFrame({"i": numbers, "x": x, "y": numbers * 7919 % 20_011 - 9_000})
+    cuts = [*frame.iter_slices(6_000), frame[::3].with_columns(pl.col("x", "y") * -1)]
+    last = st.scan_frames([], schema=frame.schema).group_by("i").agg(pl.col("x", "y").last())
+
+    def expected(rows: pl.DataFrame) -> pl.DataFrame:
+        grouped = rows.group_by("i").agg(pl.col("x", "y").last())
+        return ranked(grouped, [column, "i"], [reverse, False]).head(20)
+
+    said: list[pl.DataFrame] = []
+    with Driver(last.top_k(20, by=[column, "i"], reverse=[reverse, False])) as driver:
+        for number, cut in enumerate(cuts):
+            driver.push(cut)
+            said += driver.take()
+            same(fold(pl.concat(said)), expected(pl.concat(cuts[: number + 1])))
 
 
 def test_ties_go_to_the_earliest_time_and_then_to_the_first_split() -> None:

@@ -7,6 +7,8 @@ the order in which they came.
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from streame.core.hidden import POSITION
@@ -57,3 +59,11 @@ class Ranking:
         mine, other = new[name], worst[name]
         better = mine <= other if self.smallest[0] else mine >= other
         return better.fill_null(value=False) | other.is_null()
+
+    def scores(self, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
+        """A number for each row, of which a better row by the first column has no smaller one; the column is a number."""
+        column = frame[self.by[0]].to_physical().cast(pl.Float64)
+        scores = column.to_numpy() if not column.null_count() else column.fill_null(np.nan).to_numpy()
+        scores = np.where(np.isnan(scores), np.inf, scores)
+        scores = -scores if self.smallest[0] else scores
+        return np.where(column.is_null().to_numpy(), -np.inf, scores) if column.null_count() else scores

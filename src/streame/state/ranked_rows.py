@@ -9,6 +9,8 @@ from streame.state.index import KeyIndex, Slots
 from streame.state.rows import RowNumbers, with_room
 
 _SLACK_ROWS = 65_536
+_SORTED_ROWS = 4096
+"""How many rows of a group are sorted without a look at which of them may be among the best."""
 
 
 class RankedRows:
@@ -28,6 +30,8 @@ class RankedRows:
         self._group: Slots = np.empty(0, np.int32)
         self._count: RowNumbers = np.empty(0, np.int64)
         self._told: RowNumbers = np.empty(0, np.int64)
+        self._is_scored = schema[ranking.by[0]].is_numeric() or schema[ranking.by[0]].is_temporal()
+        self._score: npt.NDArray[np.float64] = np.empty(0, np.float64)
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self._count))
@@ -35,7 +39,7 @@ class RankedRows:
     @property
     def memory_bytes(self) -> int:
         """The size of the rows and of what is known of each."""
-        arrays = (self._group, self._count, self._told)
+        arrays = (self._group, self._count, self._told, self._score)
         return self._index.memory_bytes + sum(array.nbytes for array in arrays)
 
     def update(
@@ -57,7 +61,7 @@ class RankedRows:
         touched[slots] = True
         self._count_in(slots, frame, weights)
         mine = touched[self._group[: len(self._index)]]
-        present = np.flatnonzero(mine & (self._count[: len(mine)] > 0))
+        present = self._hopeful(np.flatnonzero(mine & (self._count[: len(mine)] > 0)), int(touched.sum()))
         rows = self._index.keys(present)
         order = self._ranking.order(rows, pl.Series(self._group[present])).to_numpy()
         best = present[order]
@@ -77,6 +81,18 @@ class RankedRows:
         self._told = with_room(self._told, size, 0)
         self._group[numbers] = slots
         np.add.at(self._count, numbers, weights)
+        if self._is_scored:
+            self._score = with_room(self._score, size, 0)
+            self._score[numbers] = self._ranking.scores(frame)
+
+    def _hopeful(self, present: RowNumbers, groups: int) -> RowNumbers:
+        """Of the rows of one group those that may be among the best, by their first column alone."""
+        if not self._is_scored or groups > 1 or len(present) <= _SORTED_ROWS + self._k:
+            return present
+        scores = self._score[present]
+        worst = np.partition(scores, len(scores) - self._k)[len(scores) - self._k]
+        hopeful: RowNumbers = present[scores >= worst]
+        return hopeful
 
     def _before(self, best: RowNumbers) -> RowNumbers:
         """For rows whose groups stand together, best first: how many rows of the group stand before each."""
@@ -101,3 +117,5 @@ class RankedRows:
         self._index = index
         self._group, self._count = self._group[live], self._count[live]
         self._told = self._told[live]
+        if self._is_scored:
+            self._score = self._score[live]

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 RowNumbers = npt.NDArray[np.int64]
-_Value = TypeVar("_Value", np.int32, np.int64, np.bool_)
+_Value = TypeVar("_Value", np.int32, np.int64, np.float64, np.bool_)
 
 _RATIO = 8
 _SMALL_ROWS = 8192
