@@ -182,3 +182,12 @@ def test_the_best_of_a_group_take_memory_for_the_rows_that_there_are(k: int) -> 
 def test_an_expression_in_the_place_of_a_name_is_refused() -> None:
     with pytest.raises(st.PlanError, match="with_event_time: found a Expr where the name of a column"):
         timed(NAMED).with_event_time(ANYTHING)
+
+
+def test_a_python_function_that_raises_in_an_aggregate_is_named() -> None:
+    def broken(value: int) -> float:
+        raise ZeroDivisionError(value)
+
+    sums = pl.col("v").map_elements(broken, return_dtype=pl.Float64).sum()
+    with pytest.raises(st.DataError, match=r"agg: the value of 'v' cannot be computed .*ZeroDivisionError"):
+        timed(NAMED).group_by("k").agg(sums).collect()

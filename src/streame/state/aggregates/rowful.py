@@ -57,7 +57,7 @@ class RowfulResults:
         try:
             # Polars computes some things as another dtype than it says, the quantile of Booleans for one.
             made = rows.group_by(GROUP).agg(self._exprs).cast(self._dtypes)
-        except (PolarsError, PanicException):
+        except (Exception, PanicException):  # an expression may call a Python function
             self._blame(rows)
             raise
         place = places(made[GROUP], size)[groups]
@@ -73,6 +73,8 @@ class RowfulResults:
                 rows.group_by(GROUP).agg(expr).cast(pl.Schema({name: self._dtypes[name]}))
             except (PolarsError, PanicException) as error:
                 raise self._aggregation.failed(name, str(error)) from error
+            except Exception as error:
+                raise self._aggregation.failed(name, f"{type(error).__name__}: {error}") from error
 
     def _of_no_rows(self, nothing: pl.DataFrame) -> pl.DataFrame:
         """The results of a group without rows, as one row."""
