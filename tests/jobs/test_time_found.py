@@ -191,3 +191,21 @@ def test_a_python_function_that_raises_in_an_aggregate_is_named() -> None:
     sums = pl.col("v").map_elements(broken, return_dtype=pl.Float64).sum()
     with pytest.raises(st.DataError, match=r"agg: the value of 'v' cannot be computed .*ZeroDivisionError"):
         timed(NAMED).group_by("k").agg(sums).collect()
+
+
+@pytest.mark.parametrize(
+    ("verb", "build"),
+    [
+        ("group_by", lambda frame, key: frame.group_by(key)),
+        ("group_by_dynamic", lambda frame, key: frame.group_by_dynamic("at", every="1s", group_by=key)),
+        ("group_by_session", lambda frame, key: frame.group_by_session("at", gap="1s", group_by=key)),
+        ("unique", lambda frame, key: frame.unique(key)),
+        ("top_k", lambda frame, key: frame.top_k(1, by=key)),
+    ],
+)
+def test_a_key_that_is_not_row_wise_is_refused_in_the_words_of_the_user(verb: str, build: Any) -> None:
+    with pytest.raises(
+        st.PlanError, match=rf'^{verb}: col\("v"\).sum\(\) in \(col\("v"\).sum\(\)\) \+'
+    ) as raised:
+        build(timed(NAMED), pl.col("v").sum() + pl.col("k"))
+    assert "__" not in str(raised.value)

@@ -20,6 +20,7 @@ from streame.core.emission import Emission, parse_emission
 from streame.core.expressions import NamedExpr, parse_exprs, to_text
 from streame.core.hashing import check_key_dtypes
 from streame.core.hidden import unused
+from streame.core.row_wise import require_row_wise
 from streame.core.user_aggregates import IntoAggregate
 from streame.errors import PlanError
 from streame.plan.grouping import GroupBy as GroupByNode
@@ -196,11 +197,16 @@ class GroupByVerbs(Handle):
         return GroupBy(self, keys, parse_emission(emit, where="group_by"), name)
 
 
-def with_key_columns(frame: Frame, keys: Sequence[NamedExpr]) -> tuple[Frame, tuple[tuple[str, str], ...]]:
+def with_key_columns(
+    frame: Frame, keys: Sequence[NamedExpr], where: str = "group_by"
+) -> tuple[Frame, tuple[tuple[str, str], ...]]:
     """The frame with a column for each key that is computed.
 
     Returns:
         The frame, and for each key its column and the name under which it comes out.
+
+    Raises:
+        PlanError: when one is not row-wise.
     """
     columns: list[str] = []
     computed = {}
@@ -208,9 +214,10 @@ def with_key_columns(frame: Frame, keys: Sequence[NamedExpr]) -> tuple[Frame, tu
         is_new = key.column is None or key.column in columns
         columns.append(unused(f"__key{number}", frame.schema) if is_new else str(key.column))
         if is_new:
+            require_row_wise(key.expr, frame.schema, where=where)
             computed[columns[-1]] = key.expr
     pairs = tuple((column, key.name) for column, key in zip(columns, keys, strict=True))
-    return (frame._with_columns("group_by", [], computed) if computed else frame), pairs
+    return (frame._with_columns(where, [], computed) if computed else frame), pairs
 
 
 def _having(grouped: Frame, tests: Sequence[NamedExpr]) -> Frame:

@@ -113,7 +113,7 @@ def keys_of(
     given = [] if group_by is None else [group_by]
     keys = parse_exprs(given, {}, frame.schema, where=f"{where}: group_by")
     check_key_dtypes(pl.Schema({key.name: key.dtype for key in keys}), where)
-    with_key_columns(frame, keys)  # refuses what is not row-wise
+    with_key_columns(frame, keys, where)  # refuses what is not row-wise
     for key in keys:
         if key.name in taken:
             raise PlanError(

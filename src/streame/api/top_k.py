@@ -12,6 +12,7 @@ from streame.api.handle import Handle
 from streame.core.expressions import parse_exprs
 from streame.core.foreign_errors import first_paragraph
 from streame.core.hidden import unused
+from streame.core.row_wise import require_row_wise
 from streame.errors import PlanError
 from streame.plan.top_k import TopK
 
@@ -165,6 +166,8 @@ def _top_k(
         each.column or unused(f"__by{number}", frame.schema) for number, each in enumerate(parsed)
     )
     computed = {name: each.expr for name, each in zip(columns, parsed, strict=True) if each.column is None}
+    for each in parsed:
+        require_row_wise(each.expr, frame.schema, where=verb)
     widened = frame._with_columns(verb, [], computed) if computed else frame
     words = f"by {', '.join(each.name for each in parsed)}" + (f" of each {', '.join(keys)}" if keys else "")
     node = TopK(

@@ -79,7 +79,7 @@ class UniqueVerbs(Handle):
         word = " ".join(words if keep == "any" else [*words, keep])
         if self._node.is_changes:
             return self._unique_of_changes({key.column for key in keys}, keep, within, name or word)
-        frame, columns = with_key_columns(self, keys)
+        frame, columns = with_key_columns(self, keys, "unique")
         subset_names = tuple(column for column, _ in columns)
         node = Unique(
             name=name or word,

@@ -219,9 +219,8 @@ class WindowVerbs(Handle):
         given = [] if group_by is None else [group_by]
         keys = parse_exprs(given, {}, self.schema, where=f"{_VERB}: group_by")
         check_key_dtypes(pl.Schema({key.name: key.dtype for key in keys}), _VERB)
-        with_key_columns(
-            self, keys
-        )  # refuses what is not row-wise, before any method of the groups is called
+        # Refuses what is not row-wise, before any method of the groups is called.
+        with_key_columns(self, keys, _VERB)
         taken = [time.column, *(WINDOW_ENDS if include_boundaries else ())]
         for key in keys:
             if key.name in taken:
