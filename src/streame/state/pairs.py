@@ -29,6 +29,8 @@ class Pairs:
         self._table_max = table_max
         self._height = places
         self._count = 0
+        self._whole = 0
+        self._is_whole = False
         self._places: Slots = np.zeros(0, np.int32)
         self._slots: Slots = np.zeros(0, np.int32)
         self._width = 0
@@ -59,6 +61,23 @@ class Pairs:
         """The size of all of it."""
         return self.table_bytes + self._places.nbytes + self._slots.nbytes
 
+    def take_all(self, slots: int) -> None:
+        """Number all slots below `slots` of the only place at once: each has its own number, and costs no search.
+
+        For a place that will have most of them; the others are pairs as well, of which there are no rows.
+        """
+        assert self._height == 1, self._height
+        assert not self._count, self._count
+        self._whole = self._count = slots
+        self._is_whole = True
+        self._slots = np.arange(slots, dtype=np.int32)
+        self._places = np.zeros(slots, np.int32)
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether there may be pairs without rows."""
+        return self._whole > 0
+
     def numbers(self, places: Places | int, slots: Slots) -> Slots:
         """The number of each pair; new pairs get the next numbers in the order of their first row.
 
@@ -66,6 +85,8 @@ class Pairs:
             places: the place of each row; or the one place of all.
             slots: the slot of each row.
         """
+        if self._is_whole and slots.max(initial=-1) < self._whole:
+            return slots
         self._reach(slots)
         before = self._count
         if self._index is not None:
@@ -102,6 +123,7 @@ class Pairs:
         """
         self._slots = slots[self.slots]
         self._places = self.places.copy()
+        self._is_whole = False
         self.rest()
 
     def _claimed(self, codes: Places | Slots) -> Slots:

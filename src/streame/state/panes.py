@@ -42,6 +42,13 @@ class Pane:
         self._since = since
         self._touched: Mask = np.zeros(0, np.bool_)
 
+    def filled(self) -> Mask | None:
+        """Which groups have rows; `None` where all have."""
+        if not self.pairs.may_be_empty:
+            return None
+        filled = self.state.counts(np.arange(len(self.pairs))) > 0
+        return None if filled.all() else filled
+
     def group(self, places: Places | int, slots: Slots, *, touch: bool) -> Slots:
         """The group of each row, the new ones among them.
 
@@ -78,8 +85,9 @@ class Pane:
 
     def size(self) -> StateSize:
         """How many groups there are, and about how much memory they take."""
-        values = self.state.size()
-        return StateSize(len(self.pairs), values.bytes + self.pairs.memory_bytes + self._touched.nbytes)
+        values, filled = self.state.size(), self.filled()
+        groups = len(self.pairs) if filled is None else int(np.count_nonzero(filled))
+        return StateSize(groups, values.bytes + self.pairs.memory_bytes + self._touched.nbytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +155,10 @@ def _of_one_slice(pane: Pane, first: Codes, behind: Codes, *, touched: bool) -> 
     """The groups of windows that have one slice each: those of the slice."""
     numbers = pane.touched() if touched else np.arange(len(pane.pairs))
     slots = pane.pairs.slots[numbers] if touched else pane.pairs.slots
+    filled = None if touched else pane.filled()
+    if filled is not None:
+        assert len(first) == 1, first
+        numbers, slots = numbers[filled], slots[filled]
     if len(first) == 1:
         return WindowGroups(pane.state, numbers, np.full(len(numbers), first[0]), slots)
     places = pane.pairs.places[numbers] if touched else pane.pairs.places
@@ -178,6 +190,7 @@ def _of_several_slices(
 
 def _one_window_each(pane: Pane, first: Codes, behind: Codes) -> Iterator[Codes]:
     """For each group of a pane the number of a window that it is in or -1; again and again, until all had their turn."""
+    filled = pane.filled()
     for turn in range(int((behind - first).max())):
-        window = np.where(first + turn < behind, first + turn, -1)
-        yield window[pane.pairs.places]
+        window = np.where(first + turn < behind, first + turn, -1)[pane.pairs.places]
+        yield window if filled is None else np.where(filled, window, -1)

@@ -23,6 +23,9 @@ _DAY_NS = 86_400_000_000_000
 _KEYS_PER_GROUP, _SPARE_KEYS = 3, 65_536
 """How many keys are known at most: those that are in no group may come again."""
 
+_ROWS_PER_KEY = 2
+"""A slice that begins with at least half as many rows as there are keys is taken to have rows of most of them."""
+
 _CLOSE_BY = 64
 """How many windows may lie between two slices that are dropped together."""
 
@@ -109,10 +112,10 @@ class WindowOperator(Operator):
         """Add rows to the groups of their slices; the panes that were changed."""
         setup, placed, index, weights = self._setup, intake.placed, self._index, intake.weights
         names: list[Name] = list(zip(placed.slices.tolist(), placed.since.tolist(), strict=True))
+        slots = np.zeros(intake.height, np.int32) if index is None else index.slots(intake.keys)
         absent = self._panes.absent(names)
         if len(absent):
-            self._begin(placed, absent, names)
-        slots = np.zeros(intake.height, np.int32) if index is None else index.slots(intake.keys)
+            self._begin(placed, absent, names, intake.height)
         touched = []
         for pane, places, rows in self._panes.share(names, placed.codes):
             part = intake.rows
@@ -124,8 +127,12 @@ class WindowOperator(Operator):
         self._panes.rest(touched)
         return touched
 
-    def _begin(self, placed: Placed, absent: Codes, names: Sequence[Name]) -> None:
+    def _begin(self, placed: Placed, absent: Codes, names: Sequence[Name], rows: int) -> None:
         """New panes for slices that have none; slices far apart get panes of their own."""
+        keys = 0 if self._index is None else len(self._index)
+        has_most_keys = keys <= _ROWS_PER_KEY * rows and not (
+            self._setup.is_changes or self._setup.retractable
+        )
         setup, slices = self._setup, placed.slices[absent]
         order = np.argsort(slices, kind="stable")
         apart = np.flatnonzero(np.diff(slices[order]) > _CLOSE_BY * self._windows.step) + 1
@@ -138,6 +145,8 @@ class WindowOperator(Operator):
                 setup.aggregation,
                 retractable=setup.retractable,
             )
+            if has_most_keys and len(chosen) == 1:
+                pane.pairs.take_all(keys)
             self._panes.add(pane, [names[each] for each in chosen.tolist()])
 
     def _close(self, before: int, upto: int, out: Collector) -> None:
