@@ -44,8 +44,8 @@ class EventTimeVerbs(Handle):
                 is no longer waited for.
 
         Returns:
-            The same rows. A row whose time is before 1700, after 2200 or more than 150 years ahead of all rows
-            before it in its split is a bad row, treated as `on_error` of the source says; one without a time is
+            The same rows. A row whose time is before 1700, after 2200 or more than 150 years ahead of 1970 and
+            of all rows before it in its split is a bad row, treated as `on_error` of the source says; one without a time is
             bad only for the verbs that need one.
 
         Raises:

@@ -89,9 +89,9 @@ TIME_MAX = 230 * _YEAR_NS
 """The beginning of the year 2200."""
 
 JUMP_MAX = 150 * _YEAR_NS
-"""How far a row may be ahead of all rows before it in its split: one wrong clock must not make all others late.
+"""How far a row may be ahead of all rows before it in its split, and of 1970: one wrong clock must not make all others late.
 
-It is wide enough for a first row of 1900, which many systems write where they know no time.
+An old first row, which many systems write where they know no time, does not make today's rows wrong.
 """
 
 
@@ -106,13 +106,13 @@ def far_away(time: EventTime, ticks: Ticks, reached: int | None) -> Mask | None:
     if time.is_ticks or not len(ticks):
         return None
     low, high, jump = (time.to_ticks(bound) for bound in (TIME_MIN, TIME_MAX, JUMP_MAX))
-    before = int(ticks[0]) if reached is None else reached
+    before = max(0, int(ticks[0]) if reached is None else reached)
     if ticks.min() >= low and ticks.max() <= min(high, before + jump):
         return None
     wrong = (ticks < low) | (ticks > high)
     if wrong.all():
         return wrong
-    first = int(ticks[~wrong][0]) if reached is None else reached
+    first = max(0, int(ticks[~wrong][0]) if reached is None else reached)
     # Only a row beyond this may be too far ahead; whether it is, the rows before it tell.
     ahead = ~wrong & (ticks > min(high, first + jump))
     steady = np.maximum.accumulate(np.where(wrong | ahead, first, ticks))

@@ -126,7 +126,7 @@ class EventTimeOperator(Operator):
         refuse_rows(
             refused,
             lambda row: (
-                f"the event time {times[row]} is before 1700, after 2200 or more than 150 years ahead of all rows "
+                f"the event time {times[row]} is before 1700, after 2200 or more than 150 years ahead of 1970 and of all rows "
                 "before it"
             ),
             operator=self._context.name,
