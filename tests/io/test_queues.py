@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from streame.errors import ConnectorError, PlanError
 from streame.io.queues import END, QueueSink, QueueSource
@@ -141,7 +142,7 @@ def test_frames_without_an_end() -> None:
     sink.open(ORDERS)
     sink.write(FRAME)
     sink.close()
-    assert items.get_nowait() is FRAME
+    assert_frame_equal(items.get_nowait(), FRAME)
     assert items.empty()
 
 

@@ -16,10 +16,13 @@ from streame.runtime.local import LocalRun
 
 FACTOR = float(os.environ.get("STREAME_EXAMPLES", "1"))
 
+USUAL = 0.4
+"""The part of a property's examples that a usual run tries: all tests together shall take about two minutes."""
+
 
 def examples(count: int) -> int:
-    """The number of examples of a property; `STREAME_EXAMPLES` multiplies it."""
-    return max(1, int(count * FACTOR))
+    """The number of examples of a property in this run; `STREAME_EXAMPLES` multiplies it."""
+    return max(5, int(count * USUAL * FACTOR))
 
 
 def collected(
