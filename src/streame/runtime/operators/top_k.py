@@ -51,7 +51,9 @@ class TopKOperator(Operator):
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Take the rows, and say what has changed."""
         frame = batch.frame
-        if POSITION in self._stored and POSITION not in frame.columns:  # its source or a verb does not know it
+        if (
+            POSITION in self._stored and POSITION not in frame.columns
+        ):  # its source or a verb does not know it
             frame = frame.with_columns(pl.lit(None, POSITION_DTYPE).alias(POSITION))
         slots, groups = self._groups(frame)
         if self._best is not None:
