@@ -69,6 +69,12 @@ def group_by_session(draw: Draw, node: int) -> Step | None:
     )
 
 
+def _infinite(draw: Draw, node: int) -> list[str]:
+    """The columns with an infinity, of which Polars' rolling median and mean are NaN."""
+    floats = draw.columns(node, lambda dtype: dtype.is_float())
+    return [name for name in floats if draw.rows(node)[name].is_infinite().any()]
+
+
 def rolling(draw: Draw, node: int) -> Step | None:
     """A group for each row: what happened shortly before it."""
     time = timed(draw, node)
@@ -85,7 +91,7 @@ def rolling(draw: Draw, node: int) -> Step | None:
         (node,),
         f"$a.rolling({time!r}, {given}{by}, $name).agg($aggs)",
         f"timed($a, {time!r}).rolling({time!r}, {given}{by}).agg($aggs)",
-        {"aggs": aggregates(draw, node, [*keys, time])},
+        {"aggs": aggregates(draw, node, [*keys, time, *_infinite(draw, node)])},
     )
 
 

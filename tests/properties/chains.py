@@ -213,7 +213,9 @@ def _drop_nulls(draw: DrawFn, schema: pl.Schema) -> Verb:
 
 
 def _fill_null(draw: DrawFn, schema: pl.Schema) -> Verb:
-    fills = ["0", "1.5", "'x'", "True", "strategy='zero'", f"pl.col({next(iter(schema))!r})"]
+    fills = ["0", "1.5", "'x'", "True", "strategy='zero'"]
+    if not _of(schema, _is_struct):  # which stands beside no other value
+        fills.append(_col(next(iter(schema))))
     return _same(f"frame.fill_null({draw(hst.sampled_from(fills))})")
 
 
