@@ -85,7 +85,7 @@ def _of_group(draw: Draw, node: int, name: str) -> list[str]:
         found += [f"{it}.mean()", f"{it}.median()", f"{it}.quantile(0.5)", f"({it}.max() - {it}.min())"]
         found += [f"{it}.fill_null(0).sum()", f"({it} > 1).sum()", f"{it}.filter({it} > 0).mean()"]
     if dtype.is_integer():
-        found += [f"{it}.std()", f"{it}.var(ddof=0)"]
+        found += [f"{it}.std()", f"{it}.var()"]
     if dtype == pl.Boolean:
         found += [f"{it}.any()", f"{it}.all()", f"{it}.sum()", f"{it}.all(ignore_nulls=False)"]
     if draw.in_order(node) and not draw.is_changes(node):

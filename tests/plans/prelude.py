@@ -10,11 +10,14 @@ import polars.selectors as cs
 
 import streame as st
 from streame.core.config import Config
+from streame.core.messages import Batch
+from streame.core.time import WATERMARK_MIN, EventTime
 from streame.io.memory import MemorySink
 from streame.plan.lower import lower
-from streame.plan.nodes import Write
+from streame.plan.nodes import Stateful, TableJoin, Write, walk
 from streame.plan.optimizer import optimize
 from streame.runtime.local import LocalRun
+from streame.runtime.stage import Outputs
 
 nan, inf = float("nan"), float("inf")
 
@@ -200,6 +203,47 @@ def sessions(
     return found.drop("__session")
 
 
+class Rolling:
+    """For each row the rows of its key in a stretch of time before it, by definition."""
+
+    def __init__(
+        self,
+        frame: pl.DataFrame,
+        time: str,
+        *,
+        period: str,
+        closed: Any = "right",
+        group_by: Sequence[str] = (),
+    ) -> None:
+        self.frame, self.time, self.keys = timed(frame, time), time, list(group_by)
+        self.period, self.closed = period, closed
+
+    def agg(self, **aggs: pl.Expr) -> pl.DataFrame:
+        """One row for each row. Polars sums up some windows wrongly, so it is asked for those without rows only."""
+        rows = self.frame.with_row_index("__row")
+        keys = [pl.col(key).alias(f"__key_{key}") for key in self.keys]
+        one = rows.select(*keys, pl.col("__row").alias("__of"), pl.col(self.time).alias("__at"))
+        both = rows.with_columns(keys)
+        names = [f"__key_{key}" for key in self.keys]
+        pairs = one.join(both, on=names, nulls_equal=True) if keys else one.join(both, how="cross")
+        low, at = moved(pl.col("__at"), self.frame.schema[self.time], "-" + self.period), pl.col(self.time)
+        after = at >= low if self.closed in {"left", "both"} else at > low
+        before = at <= pl.col("__at") if self.closed in {"right", "both"} else at < pl.col("__at")
+        found = pairs.filter(after & before).sort("__of", "__row").group_by("__of").agg(**aggs)
+        full = rows.select("__row", *self.keys, self.time).join(found, left_on="__row", right_on="__of")
+        groups = self.frame.rolling(
+            self.time, period=self.period, closed=self.closed, group_by=self.keys or None
+        )
+        empty = groups.agg(**aggs, __len=pl.len()).filter(pl.col("__len") == 0)
+        assert full.height + empty.height == rows.height, "the definition of rolling windows is wrong"
+        return pl.concat([full.drop("__row"), empty.drop("__len")])
+
+
+def rolling(frame: pl.DataFrame, time: str, **words: Any) -> Rolling:
+    """The windows of `rolling`."""
+    return Rolling(frame, time, **words)
+
+
 def interval(
     left: pl.DataFrame,
     right: pl.DataFrame,
@@ -286,16 +330,43 @@ def first_within(frame: pl.DataFrame, time: str, keys: Sequence[str], within: st
 
 
 def run(frame: st.StreamDataFrame, parallelism: int, *, optimized: bool) -> pl.DataFrame:
-    """All rows of a stream, in threads; changes are folded."""
+    """All rows of a stream, in threads; changes are folded. No operator may say rows that are older than its watermark."""
     sink = MemorySink(folds=frame.node.is_changes)
     plan = (Write(frame.node, lambda: sink, "out"),)
     writes = [node for node in optimize(plan) if isinstance(node, Write)] if optimized else plan
     job = LocalRun(lower(writes, Config(parallelism=parallelism)), Config())
+    times = {node.name: node.event_time for node in walk(*writes) if isinstance(node, Stateful | TableJoin)}
+    for task in job._tasks:
+        for stage in task.stages():
+            if time := times.get(stage.name):
+                Watch(stage.name, stage.outputs, time)
     job.start()
     if not job.wait(HANGS_AFTER_S):
         job.stop()
         raise TimeoutError("the job hangs")
     return sink.frame()
+
+
+class Watch:
+    """Stands before the outputs of an operator, and compares rows with the watermarks before them."""
+
+    def __init__(self, name: str, outputs: Outputs, time: EventTime) -> None:
+        self.name, self.time, self.watermark = name, time, WATERMARK_MIN
+        self.emit, self.say = outputs.emit, outputs.watermark
+        outputs.emit, outputs.watermark = self.on_rows, self.on_watermark  # type: ignore[method-assign]
+
+    def on_rows(self, batch: Batch) -> None:
+        least = batch.frame[self.time.column].drop_nulls().to_physical().cast(pl.Int64).min()
+        if least is not None:
+            older = least * self.time.ns_per_tick < self.watermark  # type: ignore[operator]
+            assert not older, f"{self.name} said that no row is older than {self.watermark}, but {least!r} is"
+        self.emit(batch)
+
+    def on_watermark(self, time: int | None) -> None:
+        if time is not None:
+            assert time >= self.watermark, f"the watermark of {self.name} goes back"
+            self.watermark = time
+        self.say(time)
 
 
 def normal(frame: pl.DataFrame) -> Counter[str]:

@@ -40,7 +40,7 @@ TIMES = (
     "pl.Int32()",
 )
 
-SIZES = (1, 2, 3, 7, 1_023, 1_024, 1_025)
+SIZES = (0, 1, 1, 1, 2, 2, 3, 5, 8)
 
 
 def add_source(draw: Draw, *, like: int | None = None, schema: bool = False) -> int:
@@ -61,7 +61,7 @@ def add_source(draw: Draw, *, like: int | None = None, schema: bool = False) -> 
         keys = {name: dtype for name, dtype in base.dtypes.items() if name in {"k", "l"}}
         values = [name for name in base.dtypes if name in VALUES] if schema else values
         time, unit = base.dtypes.get("at"), draw.known[like].unit
-    delay = draw.one((0, 0, 1, 5)) if time is not None else 0
+    delay = draw.one((0, 0, 1, 2, 5)) if time is not None else 0
     dtypes = {**({"at": time} if time is not None else {}), **keys}
     dtypes |= {name: VALUES[name][0] for name in values}
     has_null = time is not None and draw.on_error == "drop" and draw.chance(0.5)
@@ -82,7 +82,7 @@ def add_source(draw: Draw, *, like: int | None = None, schema: bool = False) -> 
 
 def _split(draw: Draw, dtypes: dict[str, str], unit: int, delay: int, has_null: bool) -> tuple[Row, ...]:
     """The rows of a split; each column has few values."""
-    height = draw.one((0, 1, 4, 8, 8, 15, 25))
+    height = draw.one((0, 1, 4, 8, 15, 25))
     columns: list[list[Any]] = []
     for name, dtype in dtypes.items():
         if name == "at":
@@ -96,7 +96,7 @@ def _split(draw: Draw, dtypes: dict[str, str], unit: int, delay: int, has_null: 
 
 def _ticks(draw: Draw, unit: int, delay: int) -> list[int]:
     """Times that meet each other, in a disorder of at most `delay` units."""
-    spread = draw.one((3, 12, 40))
+    spread = draw.one((3, 12, 40, 40))
     ticks = [draw.random.randint(0, spread) for _ in range(25)]
     place = [(tick + draw.random.randint(0, delay), draw.random.random()) for tick in ticks]
     return [ticks[number] * unit for number in sorted(range(25), key=place.__getitem__)]
@@ -109,9 +109,10 @@ def _duration(time: str | None, count: int) -> str | int:
 
 
 def _cuts(draw: Draw) -> tuple[int, ...]:
-    if draw.chance(0.3):
+    """Small batches most often, so that windows close and matches come while the stream goes on."""
+    if draw.chance(0.15):
         return (1_000,)
-    cuts = [draw.one(SIZES) if draw.chance(0.9) else 0 for _ in range(draw.random.randint(1, 3))]
+    cuts = [draw.one(SIZES) for _ in range(draw.random.randint(1, 3))]
     return tuple(cuts) if any(cuts) else (1,)
 
 
