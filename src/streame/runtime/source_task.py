@@ -117,8 +117,8 @@ class SourceTask:
             return
         positions = Positions(self.name, split, chunk.offsets) if chunk.offsets is not None else None
         batch = Batch(chunk.frame, positions, (self.name, split))
-        for part in _bounded(batch):
-            self.outputs.emit(self._leaving(part))
+        for part in _bounded(self._leaving(batch)):
+            self.outputs.emit(part)
 
     def _leaving(self, batch: Batch) -> Batch:
         frame = batch.frame

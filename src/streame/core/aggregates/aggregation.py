@@ -8,6 +8,7 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from streame.core.aggregates.accumulators import Accumulator, Edge, Own
+from streame.core.arithmetic import Arithmetic, as_arithmetic
 from streame.core.frames import frame_of
 from streame.core.hidden import POSITION
 from streame.errors import DataError
@@ -47,6 +48,7 @@ class Aggregation:
     rowful_columns: tuple[str, ...]
     needs_order: bool
     _plain: list[str] = field(init=False)
+    _direct: list[Arithmetic] = field(init=False)
     _computed: list[pl.Expr] = field(init=False)
     _finals: list[pl.Expr] = field(init=False)
 
@@ -56,7 +58,10 @@ class Aggregation:
         plain += [name for name in self.rowful_columns if name not in plain]
         object.__setattr__(self, "_plain", plain)
         computed = [expr for name, expr in self.prepared.items() if name not in self.schema]
-        object.__setattr__(self, "_computed", computed)
+        direct = [as_arithmetic(expr, self.schema) for expr in computed]
+        object.__setattr__(self, "_direct", [each for each in direct if each is not None])
+        others = [expr for expr, each in zip(computed, direct, strict=True) if each is None]
+        object.__setattr__(self, "_computed", others)
         object.__setattr__(self, "_finals", list(self.finals.values()))
 
     @property
@@ -83,6 +88,7 @@ class Aggregation:
             PolarsError: when an expression cannot be computed for a row.
         """
         columns = [frame.get_column(name) for name in self._plain]
+        columns += [compute(frame) for compute in self._direct]
         if self._computed:
             columns += as_among_others(frame, self._computed).get_columns()
         if self.needs_order:
