@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as hst
 from polars.testing import assert_series_equal
 
-from streame.core.arithmetic import as_arithmetic
+from streame.core.arithmetic import as_arithmetic, as_cast
 from tests.properties.running import examples
 
 SCHEMA = pl.Schema({"i": pl.Int64(), "j": pl.Int64(), "f": pl.Float64(), "g": pl.Float64(), "s": pl.Int32()})
@@ -52,3 +52,16 @@ def test_it_gives_what_select_gives(tree: Any, rows: list[Any]) -> None:
 )
 def test_everything_else_is_left_to_polars(expr: pl.Expr) -> None:
     assert as_arithmetic(expr.alias("x"), SCHEMA) is None
+
+
+def test_a_strict_cast_is_made_directly_and_no_other() -> None:
+    frame = pl.DataFrame({"i": [1, 300, None]})
+    cast = as_cast(pl.col("i").cast(pl.UInt16).alias("x"), pl.UInt16())
+    assert cast is not None
+    assert_series_equal(cast(frame), pl.Series("x", [1, 300, None], dtype=pl.UInt16))
+    narrow = as_cast(pl.col("i").cast(pl.UInt8), pl.UInt8())
+    assert narrow is not None
+    with pytest.raises(pl.exceptions.InvalidOperationError):
+        narrow(frame)
+    assert as_cast(pl.col("i").cast(pl.UInt8, strict=False), pl.UInt8()) is None
+    assert as_cast(pl.col("i").abs().cast(pl.UInt8), pl.UInt8()) is None

@@ -37,6 +37,24 @@ def as_arithmetic(expr: pl.Expr, schema: pl.Schema) -> Arithmetic | None:
     return lambda frame: found(frame).alias(named)
 
 
+def as_cast(expr: pl.Expr, dtype: pl.DataType) -> Arithmetic | None:
+    """What computes a strict cast of a column directly; `None` where an expression is more than that.
+
+    Args:
+        expr: the expression.
+        dtype: the dtype that it has.
+    """
+    node = to_tree(expr)
+    while isinstance(node, dict) and "Alias" in node:
+        node = node["Alias"][0]
+    match node:
+        case {"Cast": {"expr": {"Column": str(column)}, "options": "Strict"}}:
+            name = expr.meta.output_name()
+            return lambda frame: frame.get_column(column).cast(dtype, strict=True).alias(name)
+        case _:
+            return None
+
+
 def _compute(node: Node, schema: pl.Schema) -> Arithmetic | None:
     match node:
         case {"Alias": [inner, _]}:

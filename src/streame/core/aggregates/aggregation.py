@@ -8,7 +8,7 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from streame.core.aggregates.accumulators import Accumulator, Edge, Own
-from streame.core.arithmetic import Arithmetic, as_arithmetic
+from streame.core.arithmetic import Arithmetic, as_arithmetic, as_cast
 from streame.core.frames import frame_of
 from streame.core.hidden import POSITION
 from streame.errors import DataError
@@ -51,6 +51,7 @@ class Aggregation:
     _direct: list[Arithmetic] = field(init=False)
     _computed: list[pl.Expr] = field(init=False)
     _finals: list[pl.Expr] = field(init=False)
+    _casts: list[Arithmetic | None] = field(init=False)
 
     def __post_init__(self) -> None:
         """Sort out once what every batch asks for."""
@@ -63,6 +64,8 @@ class Aggregation:
         others = [expr for expr, each in zip(computed, direct, strict=True) if each is None]
         object.__setattr__(self, "_computed", others)
         object.__setattr__(self, "_finals", list(self.finals.values()))
+        casts = [as_cast(expr, self.outputs[name]) for name, expr in self.finals.items()]
+        object.__setattr__(self, "_casts", casts)
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -113,11 +116,18 @@ class Aggregation:
             return rowful
         frame = frame_of(list(values))
         try:
-            made = as_among_others(frame, self._finals)
+            made = self._made(frame)
         except (PolarsError, PanicException):
             self._blame(frame)
             raise
         return made if rowful is None else made.hstack(rowful).select(self.outputs.names())
+
+    def _made(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The results that are made of accumulators."""
+        casts = [cast for cast in self._casts if cast is not None]
+        if len(casts) < len(self._casts):
+            return as_among_others(frame, self._finals)
+        return frame_of([cast(frame) for cast in casts])
 
     def _blame(self, frame: pl.DataFrame) -> None:
         """Raise an error that names the result that cannot be computed."""
