@@ -375,11 +375,8 @@ class Watch:
 def normal(frame: pl.DataFrame) -> Counter[str]:
     """The rows, without their order; floats to nine digits, because sums depend on the order; 0.0 is -0.0."""
     floats = cs.float().round(9).round_sig_figs(9)
-    exprs = [
-        pl.when(cs.float() == 0).then(0.0).otherwise(floats).name.keep(),
-        cs.categorical().cast(pl.String),
-    ]
-    return Counter(map(repr, frame.with_columns(*exprs).rows()))
+    zeros = pl.when(cs.float() == 0).then(0.0).otherwise(floats).name.keep()
+    return Counter(map(repr, frame.with_columns(zeros, cs.categorical().cast(pl.String)).rows()))
 
 
 def difference(found: pl.DataFrame, expected: pl.DataFrame) -> str:
