@@ -39,4 +39,3 @@ def test_every_verb_is_drawn() -> None:
         pytest.skip("few plans have run")
     assert not refused, refused
     assert {verb.__name__ for verb in VERBS} <= drawn.keys()
-    assert min(drawn.values()) >= 10, drawn
