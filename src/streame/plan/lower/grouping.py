@@ -4,7 +4,6 @@ from functools import partial
 
 import polars as pl
 
-from streame.core.salvage import may_fail
 from streame.plan.grouping import GroupBy
 from streame.plan.lower.lowering import Lowering, Rows, lower_node
 from streame.runtime.graph import Edge
@@ -17,9 +16,7 @@ from streame.runtime.preparation import Preparation
 def _(node: GroupBy, lowering: Lowering) -> Rows:
     upstream = lowering.vertex_of(node.input)
     aggregation, schema = node.aggregation, node.input.schema
-    unordered = aggregation.needs_order and not lowering.order_is_known(upstream)
-    if unordered or any(may_fail(expr, schema) for expr in aggregation.prepared.values()):
-        lowering.keep_positions(upstream)
+    lowering.keep_positions_for(aggregation, upstream, schema)
     preparation = Preparation(aggregation, node.input.event_time, lowering.policy(upstream))
     key = pl.Schema({column: schema[column] for column, _ in node.keys})
     parallelism = lowering.instances(node)

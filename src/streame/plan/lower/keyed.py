@@ -5,7 +5,6 @@ from functools import partial
 
 import polars as pl
 
-from streame.core.salvage import may_fail
 from streame.plan.keyed import CountAggregate, KeyedAggregate, RollingAggregate, SessionAggregate
 from streame.plan.lower.lowering import Lowering, Rows, lower_node
 from streame.runtime.admission import Admission
@@ -69,9 +68,7 @@ def _upstream(node: KeyedAggregate, lowering: Lowering) -> str:
     """The vertex that the rows come from; they carry positions where their order or a refusal asks for them."""
     upstream = lowering.vertex_of(node.input)
     aggregation, schema = node.aggregation, node.input.schema
-    unordered = aggregation.needs_order and not lowering.order_is_known(upstream)
-    if unordered or any(may_fail(expr, schema) for expr in aggregation.prepared.values()):
-        lowering.keep_positions(upstream)
+    lowering.keep_positions_for(aggregation, upstream, schema)
     return upstream
 
 

@@ -6,8 +6,10 @@ from functools import partial, singledispatch
 
 import polars as pl
 
+from streame.core.aggregates import Aggregation
 from streame.core.config import Config
 from streame.core.deadletters import DEAD_LETTER_SCHEMA, strictest
+from streame.core.salvage import may_fail
 from streame.io.sink import Sink
 from streame.plan.lower.row_wise import is_fallible, step_of
 from streame.plan.names import Names, free_name, operator_names
@@ -131,6 +133,12 @@ class Lowering:
         """Let the rows that come to what follows a vertex carry their positions, and make some for other rows."""
         self.positions |= self.above[vertex]
         self.ordered |= self.above[vertex]
+
+    def keep_positions_for(self, aggregation: Aggregation, vertex: str, schema: pl.Schema) -> None:
+        """Let rows carry their positions to an aggregation that goes by their order, or cannot be computed for some."""
+        unordered = aggregation.needs_order and not self.order_is_known(vertex)
+        if unordered or any(may_fail(expr, schema) for expr in aggregation.prepared.values()):
+            self.keep_positions(vertex)
 
     def order_is_known(self, vertex: str) -> bool:
         """Whether rows come out of a vertex in the order of their only split, so that they need no positions."""

@@ -4,7 +4,6 @@ from functools import partial
 
 import polars as pl
 
-from streame.core.salvage import may_fail
 from streame.plan.lower.lowering import Lowering, Rows, lower_node
 from streame.plan.windows import WindowAggregate
 from streame.runtime.graph import Edge
@@ -16,9 +15,7 @@ from streame.runtime.window_results import WindowSetup
 def _(node: WindowAggregate, lowering: Lowering) -> Rows:
     upstream = lowering.vertex_of(node.input)
     aggregation, schema = node.aggregation, node.input.schema
-    unordered = aggregation.needs_order and not lowering.order_is_known(upstream)
-    if unordered or any(may_fail(expr, schema) for expr in aggregation.prepared.values()):
-        lowering.keep_positions(upstream)
+    lowering.keep_positions_for(aggregation, upstream, schema)
     columns = tuple(column for column, _ in node.keys)
     parallelism = lowering.instances(node) if columns else 1
     setup = WindowSetup(

@@ -65,7 +65,7 @@ class AggregateState:
         """Merge the groups of another state into groups of this one.
 
         Args:
-            other: a state of the same aggregation; it must not be used any more. Where rows are ordered by arrival,
+            other: a state of the same aggregation, which stays as it is. Where rows are ordered by arrival,
                 its rows came later.
             groups: for each group of `other` the group here, -1 to leave it out.
         """
