@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tidy import layers, shape, words
+from tests.tidy import layers, savable, shape, words
 from tests.tidy.changes import bad_entry
 from tests.tidy.module import Finding, Module
 
@@ -61,6 +61,10 @@ def test_every_file_of_the_package_is_imported() -> None:
     # Users import the modules of `testing` by name: some need packages that only tests have.
     testing = [module.name for module in MODULES if module.name.startswith("streame.testing")]
     report(layers.unreached(MODULES, ["streame", "streame.__main__", *scripts, *testing]))
+
+
+def test_what_changes_is_saved() -> None:
+    report(savable.unsaved_attribute(MODULES))
 
 
 def test_no_file_holds_a_banned_word() -> None:

@@ -4,6 +4,12 @@
   x PlanError          your pipeline or a setting is wrong; raised while it is built
   x DataError          a row could not be read or computed; the message says which one
   x ConnectorError     the system on the other side of a source or a sink failed
+    + SourceDataLost   a source no longer has what comes after the last checkpoint
+    + SinkRegressed    the output lacks what was published before, and it is not kept any more
+  x CheckpointError    state could not be saved or restored
+    + CheckpointDamaged  a checkpoint is not what was written
+    + PlanChanged      a checkpoint belongs to another plan, and something of it would be lost
+    + Superseded       another process owns the checkpoints now
 """
 
 
@@ -21,3 +27,27 @@ class DataError(StreameError):
 
 class ConnectorError(StreameError):
     """A source could not be read or a sink could not be written."""
+
+
+class SourceDataLost(ConnectorError):  # noqa: N818 - the name that the documentation of other engines has taught
+    """A source no longer has the rows that come after the last checkpoint: a file was cut off or removed."""
+
+
+class SinkRegressed(ConnectorError):  # noqa: N818
+    """The output lacks what was published before, and it is too old to be published again."""
+
+
+class CheckpointError(StreameError):
+    """The state of a job could not be saved or restored."""
+
+
+class CheckpointDamaged(CheckpointError):  # noqa: N818
+    """A checkpoint is not what was written, and going back behind it could lose or double output."""
+
+
+class PlanChanged(CheckpointError):  # noqa: N818
+    """A checkpoint belongs to a plan from which this one cannot go on; the message lists the difference."""
+
+
+class Superseded(CheckpointError):  # noqa: N818
+    """Another process owns the checkpoints of this job now."""

@@ -13,6 +13,7 @@ ROWS = (
     ("plan",),
     ("runtime",),
     ("state", "io"),
+    ("storage",),
     ("core",),
     ("errors",),
 )

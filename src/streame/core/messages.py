@@ -77,10 +77,21 @@ class SplitStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Barrier:
+    """What came before it on this edge belongs to a checkpoint, what comes behind it to the next.
+
+    Args:
+        checkpoint: the number of the attempt to make one.
+    """
+
+    checkpoint: int
+
+
+@dataclass(frozen=True, slots=True)
 class EndOfStream:
     """Nothing follows on this edge."""
 
 
 END_OF_STREAM = EndOfStream()
 
-Message = Batch | Watermark | SplitStatus | EndOfStream
+Message = Batch | Watermark | SplitStatus | Barrier | EndOfStream

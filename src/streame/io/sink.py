@@ -1,6 +1,10 @@
 """The interface of a sink: where rows go."""
 
+from collections.abc import Sequence
+
 import polars as pl
+
+from streame.core.staging import Decided, Outbox, Staged
 
 
 class Sink:
@@ -48,3 +52,39 @@ class Sink:
 
     def abort(self) -> None:
         """The job failed: release what is held, and leave nothing that looks finished but is not."""
+
+
+class TransactionalSink(Sink):
+    """A sink whose output is exactly once where a job has checkpoints: it is staged, decided, then published.
+
+    Without checkpoints it is called like any other sink. With them `join_checkpoints` is called right after `open`;
+    from then on what is written stays hidden until `publish`, `stage` is called for every checkpoint, `flush` makes
+    nothing visible, and `close` and `abort` only release what is held: what was not staged is written again.
+
+    Two rules make it safe. What `stage` returned must last through a power cut. And `publish` must be idempotent: it
+    may be called again for the same checkpoint after a crash at any moment of the first call, then in a new process.
+    If `write` or `stage` raises an `OSError` because the disk is full, it will be called again with the same rows.
+    """
+
+    def join_checkpoints(self, decided: Sequence[Decided], outbox: Outbox) -> None:
+        """Begin, or go on where the last checkpoint was.
+
+        Publishes what is decided but not visible yet, and removes what was staged but never decided.
+
+        Args:
+            decided: the output of the checkpoints that are still kept, oldest first; nothing for a new job. What
+                comes before the newest was published, unless the output has been set back since.
+            outbox: where staged output may be kept; valid until `close`.
+
+        Raises:
+            SinkRegressed: when output is missing that is not among `decided`.
+        """
+        raise NotImplementedError
+
+    def stage(self) -> Staged:
+        """Make what was written since the last call durable, and say what `publish` needs."""
+        raise NotImplementedError
+
+    def publish(self, decided: Decided) -> None:
+        """Make the output of a checkpoint visible; called from another thread, while rows are written."""
+        raise NotImplementedError

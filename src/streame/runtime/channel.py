@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streame.core.messages import Batch, EndOfStream, Message, SplitStatus, Watermark
+from streame.core.messages import Barrier, Batch, EndOfStream, Message, SplitStatus, Watermark
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,5 +117,5 @@ def _extent(message: Message) -> tuple[int, int]:
     match message:
         case Batch(frame=frame):
             return frame.height, int(frame.estimated_size())
-        case Watermark() | SplitStatus() | EndOfStream():
+        case Watermark() | SplitStatus() | Barrier() | EndOfStream():
             return 0, 0

@@ -2,13 +2,18 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import polars as pl
 
 from streame.core.clock import Clock
 from streame.core.messages import Batch, SplitStatus
 from streame.core.metrics import NO_STATE, StateSize
+from streame.core.time import Mask
+from streame.state.snapshot import Savable
+
+Mine: TypeAlias = Callable[[pl.DataFrame], Mask]
+"""Says of keys, one per row, which of them an instance of an operator owns."""
 
 
 class Collector(Protocol):
@@ -59,8 +64,12 @@ class OperatorContext:
     set_timer: Callable[[int | None], None]
 
 
-class Operator:
-    """One step of the running graph. Calls are synchronous and come from one thread."""
+class Operator(Savable):
+    """One step of the running graph. Calls are synchronous and come from one thread.
+
+    What it keeps between calls is its state (`Savable`): it is saved between two calls, and restored into a new
+    operator after `open`. The ends of inputs and the last watermark are then told again, which must change nothing.
+    """
 
     finished: bool = False
     """Set by the operator when nothing more will come of it, although some inputs go on."""
@@ -90,6 +99,19 @@ class Operator:
 
     def on_end(self, port: int, out: Collector) -> None:
         """Input `port` has ended."""
+
+    def absorb(self, other: Any, mine: Mine) -> None:
+        """Take the state of another instance as far as its keys are owned by this one.
+
+        Called after `open`, before anything else, for every instance of a checkpoint that was made with another
+        parallelism. Instances own different keys; what is not kept by key (such as how far event time has come) is
+        the same in all of them, or the least counts.
+
+        Args:
+            other: an operator that was made as this one was, opened and restored; it is not used any more.
+            mine: says which keys are owned.
+        """
+        assert not self.SAVED, f"{type(self).__name__} has state, but cannot be shared out anew"
 
     def state_size(self) -> StateSize:
         """How much it keeps. Asked about once a second, so it must be cheap."""

@@ -1,0 +1,218 @@
+"""Snapshots: what an object of the running graph keeps, as a tree of plain values whose large parts are left as they are.
+
+An object says which of its attributes are state (`SAVED`), and which change too but are made anew from those
+(`DERIVED`); everything else comes from the plan, and is there before it is restored. `tests/tidy/savable.py`
+finds attributes that change and are in neither.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Array: TypeAlias = npt.NDArray[Any]
+Tree: TypeAlias = Any
+"""A JSON value, in which `{"$leaf": number}` stands for a large part and `{"$bytes": hex}` for a few bytes."""
+
+CHUNK_ROWS = 65_536
+"""The elements of an array, or rows of a frame, that are written and found unchanged together."""
+
+Changed: TypeAlias = npt.NDArray[np.bool_]
+"""For each chunk of an array whether it may have changed since the last snapshot."""
+
+
+class Savable:
+    """Something whose state can be saved, and restored into a new object that was made in the same way."""
+
+    SAVED: ClassVar[tuple[str, ...]] = ()
+    """The attributes that are its state."""
+
+    DERIVED: ClassVar[tuple[str, ...]] = ()
+    """Attributes that change as well, but are not saved: they are made anew, or do not matter to any result."""
+
+    def saved(self) -> dict[str, Any]:
+        """Its state, in parts that can be saved.
+
+        Those are plain values, numpy arrays without objects, Polars frames and series, other savable objects, and
+        lists and dicts (with texts as keys) of all these. Tuples come back as lists.
+        """
+        return {name: getattr(self, name) for name in self.SAVED}
+
+    def restore(self, parts: dict[str, Any]) -> None:
+        """Take the state that `saved` gave; a savable object in it has become what its own `saved` gave."""
+        for name in self.SAVED:
+            mine = getattr(self, name)
+            if isinstance(mine, Savable) and parts[name] is not None:
+                mine.restore(parts[name])
+            else:
+                setattr(self, name, parts[name])
+        self.restored()
+
+    def restored(self) -> None:
+        """Called at the end of `restore`: make anew what is not saved."""
+
+    def changed(self, name: str) -> Changed | None:
+        """Which chunks of an array among its attributes may have changed since the last snapshot.
+
+        Asked once for each array of a snapshot. `None`: nobody knows. Elements behind the last chunk have not.
+        """
+        return None
+
+    def saved_up_to_here(self) -> None:
+        """A snapshot was taken: from now on `changed` is about the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A large part of a snapshot; it does not change any more until the snapshot is written.
+
+    Args:
+        path: where it is in the tree: the same in every snapshot of the same object.
+        data: an array, a frame, or a series.
+        changed: for each chunk whether it may have changed since the last snapshot; `None` if nobody knows.
+    """
+
+    path: str
+    data: Array | pl.DataFrame | pl.Series
+    changed: Changed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of an object at one moment.
+
+    Args:
+        tree: its plain values.
+        leaves: its large parts, by their number in the tree.
+    """
+
+    tree: Tree
+    leaves: Sequence[Leaf]
+
+
+class Shadow:
+    """Copies of the arrays of an object, kept from one snapshot to the next.
+
+    Memory that was written before takes a copy at a twentieth of the time of new memory, and of an array that says
+    what has changed only that is copied. It costs as much memory as the arrays.
+    """
+
+    def __init__(self) -> None:
+        self._copies: dict[str, Array] = {}
+        self._lengths: dict[str, int] = {}
+        self._used: dict[str, int] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """The size in memory."""
+        return sum(copy.nbytes for copy in self._copies.values())
+
+    def copy(self, path: str, array: Array, changed: Changed | None) -> tuple[Array, Changed | None]:
+        """The elements of an array as they are now, and which chunks may differ from the last snapshot."""
+        known, kept = self._lengths.get(path, 0), self._copies.get(path)
+        if kept is None or kept.dtype != array.dtype or kept.shape[1:] != array.shape[1:]:
+            kept, known, changed = np.empty((0, *array.shape[1:]), array.dtype), 0, None
+        if len(kept) < len(array):
+            more = np.empty((len(array), *array.shape[1:]), array.dtype)
+            if changed is not None:
+                more[:known] = kept[:known]
+            kept = more
+        self._copies[path], self._used[path] = kept, len(array)
+        copy = kept[: len(array)]
+        if changed is None:
+            copy[:] = array
+            return copy, None
+        for chunk in np.flatnonzero(changed).tolist():
+            part = slice(chunk * CHUNK_ROWS, (chunk + 1) * CHUNK_ROWS)
+            copy[part] = array[part]
+        copy[known:] = array[known:]
+        return copy, changed
+
+    def forget_unused(self) -> None:
+        """Free the copies of arrays that were not in the snapshot that was just taken."""
+        self._copies = {path: self._copies[path] for path in self._used}
+        self._lengths, self._used = self._used, {}
+
+
+@dataclass(slots=True)
+class _Taking:
+    """A snapshot while it is taken."""
+
+    shadow: Shadow
+    leaves: list[Leaf] = field(default_factory=list)
+
+    def tree(self, value: Any, path: str, owner: Savable | None = None) -> Tree:
+        match value:
+            case None | bool() | int() | float() | str():
+                return value
+            case np.generic():
+                return value.item()
+            case bytes():
+                return {"$bytes": value.hex()}
+            case np.ndarray():
+                assert value.dtype != object, path
+                changed = None if owner is None else owner.changed(path.rpartition("/")[2])
+                copy, changed = self.shadow.copy(path, value, changed)
+                return self._leaf(Leaf(path, copy, changed))
+            case pl.DataFrame() | pl.Series():
+                return self._leaf(Leaf(path, value.clone()))
+            case Savable():
+                parts = value.saved()
+                tree = {name: self.tree(part, f"{path}/{name}", value) for name, part in parts.items()}
+                value.saved_up_to_here()
+                return tree
+            case dict():
+                assert all(isinstance(key, str) and not key.startswith("$") for key in value), path
+                return {key: self.tree(each, f"{path}/{key}") for key, each in value.items()}
+            case list() | tuple():
+                return [self.tree(each, f"{path}/{number}") for number, each in enumerate(value)]
+        raise AssertionError(f"{path}: a {type(value).__name__} cannot be saved")
+
+    def _leaf(self, leaf: Leaf) -> Tree:
+        self.leaves.append(leaf)
+        return {"$leaf": len(self.leaves) - 1}
+
+
+def take_snapshot(savable: Savable, shadow: Shadow) -> Snapshot:
+    """The state of an object now. Frames are taken by reference, arrays are copied.
+
+    Args:
+        savable: the object; it may change again when this returns.
+        shadow: the copies of its last snapshot, which must be written or given up by now.
+    """
+    taking = _Taking(shadow)
+    tree = taking.tree(savable, "")
+    shadow.forget_unused()
+    return Snapshot(tree, taking.leaves)
+
+
+def plain_values(tree: Tree, leaf: Callable[[int], Array | pl.DataFrame | pl.Series]) -> Any:
+    """The values of a tree, with its large parts, as `Savable.restore` takes them.
+
+    Args:
+        tree: the tree of a snapshot.
+        leaf: gives a large part by its number; an array must be one that may be written to.
+    """
+    match tree:
+        case {"$leaf": int(number)}:
+            return leaf(number)
+        case {"$bytes": str(digits)}:
+            return bytes.fromhex(digits)
+        case Mapping():
+            return {key: plain_values(each, leaf) for key, each in tree.items()}
+        case list():
+            return [plain_values(each, leaf) for each in tree]
+    return tree
+
+
+def restore_snapshot(savable: Savable, snapshot: Snapshot) -> None:
+    """Put a snapshot into an object that was made in the same way as the one it was taken of. Arrays are copied."""
+
+    def part(number: int) -> Array | pl.DataFrame | pl.Series:
+        data = snapshot.leaves[number].data
+        return data.copy() if isinstance(data, np.ndarray) else data.clone()
+
+    savable.restore(plain_values(snapshot.tree, part))

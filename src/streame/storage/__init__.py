@@ -1,0 +1,1 @@
+"""Bytes that last: files on a disk, objects in a store, a log."""

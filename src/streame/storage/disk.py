@@ -1,0 +1,186 @@
+"""A disk: files under one folder, with every call that decides what is left after a power cut as a method of its own."""
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
+"""What can be written as it is."""
+
+_WRITE_BYTES_MAX = 8 * 1024 * 1024
+"""One call of the system writes no more, so that other threads have their turn."""
+
+
+class Disk(Protocol):
+    """Files by their path below a root, with slashes.
+
+    A write is not there after a power cut before `sync`, and a name that was made, changed or removed is not before
+    `sync_directory`. What goes wrong is an `OSError`. After an error of `sync` or `sync_directory` nobody knows what
+    is on the disk, and a second call may wrongly say that all is well: whoever sees one gives up.
+    """
+
+    def write(self, path: str, parts: Iterable[Bytes]) -> int:
+        """Write a file, in the place of one that is there; returns its length. Makes the folders above it."""
+
+    def append(self, path: str, data: Bytes) -> int:
+        """Write at the end of a file, which is made if it is not there; returns its length.
+
+        If it fails, the file is as long as it was, as far as that can still be done.
+        """
+
+    def truncate(self, path: str, length: int) -> None:
+        """Cut a file off."""
+
+    def sync(self, path: str) -> None:
+        """Make the bytes of a file last."""
+
+    def sync_directory(self, path: str) -> None:
+        """Make the names in a folder last; `""` is the root."""
+
+    def make_directory(self, path: str) -> None:
+        """Make a folder, and those above it, if they are not there; their names last when this returns."""
+
+    def rename(self, source: str, target: str) -> None:
+        """Give a file another name, in the place of what had it."""
+
+    def link(self, source: str, target: str) -> None:
+        """Give a file a second name.
+
+        Raises:
+            FileExistsError: when something has that name.
+        """
+
+    def remove(self, path: str) -> None:
+        """Remove a file; one that is not there is removed already."""
+
+    def remove_directory(self, path: str) -> None:
+        """Remove a folder with all that is in it; one that is not there is removed already."""
+
+    def names(self, path: str) -> list[str]:
+        """What is in a folder, in order; nothing if it is not there."""
+
+    def size(self, path: str) -> int | None:
+        """How many bytes a file has; `None` if it is not there."""
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Bytes of a file, fewer than `length` at its end.
+
+        Raises:
+            FileNotFoundError: when there is no such file.
+        """
+
+    def reserve(self, path: str, length: int) -> None:
+        """Find out whether there is room for so many bytes: they are allocated to a file, which may be removed again."""
+
+
+class LocalDisk(Disk):
+    """A folder of a file system.
+
+    Args:
+        root: the folder; it need not be there yet.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def write(self, path: str, parts: Iterable[Bytes]) -> int:
+        """See `Disk`."""
+        place = self.root / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("wb", buffering=0) as file:
+            return sum(_write_all(file.fileno(), part) for part in parts)
+
+    def append(self, path: str, data: Bytes) -> int:
+        """See `Disk`."""
+        place = self.root / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("ab", buffering=0) as file:
+            before = os.fstat(file.fileno()).st_size
+            try:
+                return before + _write_all(file.fileno(), data)
+            except OSError:
+                os.ftruncate(file.fileno(), before)
+                raise
+
+    def truncate(self, path: str, length: int) -> None:
+        """See `Disk`."""
+        os.truncate(self.root / path, length)
+
+    def sync(self, path: str) -> None:
+        """See `Disk`."""
+        _sync(self.root / path, os.O_RDONLY)
+
+    def sync_directory(self, path: str) -> None:
+        """See `Disk`."""
+        _sync(self.root / path, os.O_RDONLY | os.O_DIRECTORY)
+
+    def make_directory(self, path: str) -> None:
+        """See `Disk`."""
+        place, made = self.root / path, []
+        while not place.is_dir():
+            made.append(place)
+            place = place.parent
+        for folder in reversed(made):
+            folder.mkdir(exist_ok=True)
+            _sync(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
+
+    def rename(self, source: str, target: str) -> None:
+        """See `Disk`."""
+        (self.root / source).rename(self.root / target)
+
+    def link(self, source: str, target: str) -> None:
+        """See `Disk`."""
+        os.link(self.root / source, self.root / target)
+
+    def remove(self, path: str) -> None:
+        """See `Disk`."""
+        (self.root / path).unlink(missing_ok=True)
+
+    def remove_directory(self, path: str) -> None:
+        """See `Disk`."""
+        shutil.rmtree(self.root / path, ignore_errors=True)
+
+    def names(self, path: str) -> list[str]:
+        """See `Disk`."""
+        try:
+            return sorted(place.name for place in (self.root / path).iterdir())
+        except FileNotFoundError:
+            return []
+
+    def size(self, path: str) -> int | None:
+        """See `Disk`."""
+        try:
+            return (self.root / path).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        """See `Disk`."""
+        with (self.root / path).open("rb") as file:
+            file.seek(offset)
+            return file.read() if length is None else file.read(length)
+
+    def reserve(self, path: str, length: int) -> None:
+        """See `Disk`."""
+        place = self.root / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("wb", buffering=0) as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, length))
+
+
+def _write_all(handle: int, data: Bytes) -> int:
+    """Write all of it: a call of the system may write less than it was given."""
+    rest = memoryview(data).cast("B")
+    while len(rest):
+        rest = rest[os.write(handle, rest[:_WRITE_BYTES_MAX]) :]
+    return memoryview(data).nbytes
+
+
+def _sync(place: Path, flags: int) -> None:
+    handle = os.open(place, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
