@@ -2,18 +2,14 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import polars as pl
 
 from streame.core.clock import Clock
 from streame.core.messages import Batch, SplitStatus
 from streame.core.metrics import NO_STATE, StateSize
-from streame.core.time import Mask
-from streame.state.snapshot import Savable
-
-Mine: TypeAlias = Callable[[pl.DataFrame], Mask]
-"""Says of keys, one per row, which of them an instance of an operator owns."""
+from streame.state.snapshot import Mine, Savable
 
 
 class Collector(Protocol):

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 from streame.state.rows import RowNumbers, Rows, as_index
+from streame.state.snapshot import Savable
 
 Hashes = npt.NDArray[np.uint64]
 Slots = npt.NDArray[np.int32]
@@ -18,7 +19,7 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 
 
-class KeyIndex:
+class KeyIndex(Savable):
     """Gives every distinct key a number: 0 for the first key seen, 1 for the second, and so on.
 
     Open addressing over a hash of the key that is valid in this process only. What the hash finds is compared
@@ -30,6 +31,9 @@ class KeyIndex:
             have its dtypes.
         hash_keys: the hash of each row; equal keys must have equal hashes. For tests of collisions.
     """
+
+    SAVED = ("_keys",)
+    DERIVED = ("_count", "_table", "_hashes", "_shift", "_compare", "_null_known")
 
     def __init__(self, key_schema: pl.Schema, hash_keys: HashKeys | None = None) -> None:
         self._schema = key_schema
@@ -43,6 +47,16 @@ class KeyIndex:
         self._table: Slots
         self._hashes: Hashes = np.empty(0, np.uint64)
         self._resize(_CAPACITY_MIN)
+
+    def restored(self) -> None:
+        """Hash all keys again: in another process, or with another version of Polars, hashes are different."""
+        self._count, keys = len(self._keys), self._keys.whole()
+        self._hashes = self._hash(keys) if self._count else np.empty(0, np.uint64)
+        self._null_known = self._one_word and keys.to_series().null_count() > 0
+        capacity = _CAPACITY_MIN
+        while capacity // 2 < self._count:
+            capacity *= 2
+        self._resize(capacity)
 
     def __len__(self) -> int:
         return self._count

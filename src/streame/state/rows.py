@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from streame.state.snapshot import Savable
+
 RowNumbers = npt.NDArray[np.int64]
 _Value = TypeVar("_Value", np.int32, np.int64, np.float64, np.bool_)
 
@@ -14,7 +16,7 @@ _RATIO = 8
 _SMALL_ROWS = 8192
 
 
-class Rows:
+class Rows(Savable):
     """Rows that are appended, and gathered by number.
 
     Appending one row costs a constant number of copies on average: the rows lie in pieces, each at least eight
@@ -23,6 +25,9 @@ class Rows:
     Args:
         schema: columns and dtypes of the rows.
     """
+
+    SAVED = ("_pieces", "_rows")
+    DERIVED = ("_gathered",)
 
     def __init__(self, schema: pl.Schema) -> None:
         self._pieces = [pl.DataFrame(schema=schema)]
@@ -59,6 +64,12 @@ class Rows:
                 return self._gather_from_pieces(rows)
             self._merge(len(self._pieces))
         return self._pieces[0][as_index(rows)]
+
+    def whole(self) -> pl.DataFrame:
+        """All rows, in the order of their numbers."""
+        if len(self._pieces) > 1:
+            self._merge(len(self._pieces))
+        return self._pieces[0]
 
     def keep(self, rows: RowNumbers) -> None:
         """Drop all but the rows of these numbers, which are numbered anew from 0; frees the memory."""

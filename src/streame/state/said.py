@@ -5,6 +5,7 @@ import numpy.typing as npt
 import polars as pl
 
 from streame.state.rows import RowNumbers, Rows, with_room
+from streame.state.snapshot import Savable
 
 _SLACK_ROWS = 1024
 
@@ -12,12 +13,14 @@ Groups = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
-class Said:
+class Said(Savable):
     """The last row that was said of each group; groups have dense numbers, which the caller gives.
 
     Args:
         schema: the columns of what is said.
     """
+
+    SAVED = ("_rows", "_place", "_count")
 
     def __init__(self, schema: pl.Schema) -> None:
         self._rows = Rows(schema)
@@ -54,6 +57,13 @@ class Said:
         self._grow(groups)
         self._count -= int(np.count_nonzero(self._place[groups] >= 0))
         self._place[groups] = -1
+
+    def absorb(self, other: "Said", groups: Groups) -> None:
+        """Take what another one has said; `groups` says by group there which group it is here, -1 to leave it out."""
+        theirs = np.flatnonzero(groups >= 0)
+        rows, was = other.last(theirs)
+        if was.any():
+            self.say(groups[theirs[was]], rows.filter(pl.Series(was)))
 
     def _grow(self, groups: Groups) -> None:
         self._place = with_room(self._place, int(groups.max(initial=-1)) + 1, -1)

@@ -1,13 +1,16 @@
 """Shared keys: the slots of keys that several stores have in common."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
 
 from streame.core.metrics import StateSize
+from streame.core.ordering import distinct
 from streame.state.index import KeyIndex, Slots
+from streame.state.rows import as_index
+from streame.state.snapshot import Mine, Savable
 
 _SLACK_KEYS = 8192
 
@@ -28,14 +31,19 @@ class Store(Protocol):
     def move(self, slots: Slots) -> None:
         """Give the keys new slots: by old slot the new one, for the slots that have a row."""
 
+    def absorb(self, other: Any, slots: Slots) -> None:
+        """Take rows of another store: by slot there the slot here, which has no rows yet; -1 to leave them out."""
 
-class SharedKeys:
+
+class SharedKeys(Savable):
     """The slots of keys that several stores share; keys that none of them holds are forgotten now and then.
 
     Args:
         schema: the key columns; frames of keys are matched with it by position.
         stores: the stores.
     """
+
+    SAVED = ("_index", "_limit")
 
     def __init__(self, schema: pl.Schema, stores: Sequence[Store]) -> None:
         self._schema = schema
@@ -62,6 +70,17 @@ class SharedKeys:
     def keys(self, slots: Slots) -> pl.DataFrame:
         """The keys that have these slots."""
         return self._index.keys(slots)
+
+    def absorb(self, other: "SharedKeys", mine: Mine) -> None:
+        """Take the rows of the stores of another one, of the keys that are owned here."""
+        stores = list(zip(self._stores, other._stores, strict=True))  # noqa: SLF001 - the other one is of this class
+        live = distinct(np.concatenate([theirs.live_slots() for _, theirs in stores]))
+        keys = other.keys(live)
+        owned = np.flatnonzero(mine(keys))
+        slots: Slots = np.full(int(live.max(initial=-1)) + 1, -1, np.int32)
+        slots[live[owned]] = self.slots(keys[as_index(owned)])
+        for ours, theirs in stores:
+            ours.absorb(theirs, slots)
 
     def settle(self) -> None:
         """Free what is gone, if there is much of it."""

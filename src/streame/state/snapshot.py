@@ -20,6 +20,9 @@ Tree: TypeAlias = Any
 CHUNK_ROWS = 65_536
 """The elements of an array, or rows of a frame, that are written and found unchanged together."""
 
+Mine: TypeAlias = Callable[[pl.DataFrame], npt.NDArray[np.bool_]]
+"""Says of keys, one per row, which of them an instance of an operator owns."""
+
 Changed: TypeAlias = npt.NDArray[np.bool_]
 """For each chunk of an array whether it may have changed since the last snapshot."""
 

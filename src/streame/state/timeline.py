@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,6 +10,7 @@ import polars as pl
 from streame.core.metrics import StateSize
 from streame.core.time import Mask, Ticks
 from streame.state.rows import as_index, owned
+from streame.state.snapshot import Savable
 
 _PIECES_MAX = 8
 _RATIO = 8
@@ -24,7 +26,7 @@ class _Piece:
     height: int
 
 
-class Timeline:
+class Timeline(Savable):
     """Rows in the order of their times; those of equal time in the order in which they came.
 
     They lie in pieces that are each in order, so that taking rows from the front touches only what is taken. A
@@ -34,9 +36,27 @@ class Timeline:
         schema: the columns of the rows.
     """
 
+    SAVED = ("_pieces",)
+
     def __init__(self, schema: pl.Schema) -> None:
         self._none = pl.DataFrame(schema=schema)
         self._pieces: list[_Piece] = []
+
+    def saved(self) -> dict[str, Any]:
+        """See `Savable`."""
+        return {
+            "times": [piece.times for piece in self._pieces],
+            "rows": [piece.rows for piece in self._pieces],
+        }
+
+    def restore(self, parts: dict[str, Any]) -> None:
+        """See `Savable`."""
+        pairs = zip(parts["times"], parts["rows"], strict=True)
+        self._pieces = [_Piece(times, rows, len(times)) for times, rows in pairs]
+
+    def whole(self) -> tuple[Ticks, pl.DataFrame]:
+        """All rows in order, and their times."""
+        return _merged(self._pieces, self._none)
 
     def __len__(self) -> int:
         return sum(len(piece.times) for piece in self._pieces)
