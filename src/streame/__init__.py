@@ -1,7 +1,8 @@
 """Streame: Polars dataframes over rows that never stop arriving."""
 
 from streame.api.dataframe import StreamDataFrame, concat
-from streame.api.job import Job, JobHandle, JobStatus, job
+from streame.api.job import Job, job
+from streame.api.job_handle import JobHandle, JobStatus
 from streame.api.now import now
 from streame.api.scan import scan, scan_frames, scan_queue, scan_rows
 from streame.api.scan_files import scan_csv, scan_ipc, scan_ndjson, scan_parquet

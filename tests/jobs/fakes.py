@@ -32,6 +32,7 @@ class Numbers(st.Source):
 
     def read(self, split: str, offset: object) -> Iterator[st.Chunk | None]:
         self.opened += 1
+        self.given = int(str(offset or 0))
         try:
             while self._count is None or self.given < self._count:
                 if self._fails_at is not None and self.given >= self._fails_at:

@@ -17,7 +17,7 @@ from streame.plan.lower import lower
 from streame.plan.nodes import Stateful, TableJoin, Write, walk
 from streame.plan.optimizer import optimize
 from streame.runtime.local import LocalRun
-from streame.runtime.stage import Outputs
+from streame.runtime.outputs import Outputs
 
 nan, inf = float("nan"), float("inf")
 
@@ -353,7 +353,7 @@ def run(frame: st.StreamDataFrame, parallelism: int, *, optimized: bool) -> pl.D
 class Watch:
     """Stands before the outputs of an operator, and compares rows with the watermarks before them."""
 
-    def __init__(self, name: str, outputs: Outputs, time: EventTime) -> None:
+    def __init__(self, name: str, outputs: "Outputs[Any]", time: EventTime) -> None:
         self.name, self.time, self.watermark = name, time, WATERMARK_MIN
         self.emit, self.say = outputs.emit, outputs.watermark
         outputs.emit, outputs.watermark = self.on_rows, self.on_watermark  # type: ignore[method-assign]

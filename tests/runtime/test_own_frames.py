@@ -14,8 +14,8 @@ from streame.core.messages import Batch
 from streame.io.queues import QueueSink
 from streame.io.rows import FramesSource
 from streame.runtime.channel import Inbox
+from streame.runtime.outputs import ChannelOutput
 from streame.runtime.partition import Partitioner
-from streame.runtime.stage import ChannelOutput
 
 FRAME = pl.DataFrame({"k": [1, 1], "v": [1, 2]})
 

@@ -4,18 +4,17 @@ import asyncio
 import os
 import queue
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from streame.api.checkpoints import durable_job
+from streame.api.job_handle import JobHandle, JobStatus, Loops, refuse_to_block
 from streame.core.changes import DIFF
 from streame.core.config import load_config
-from streame.core.metrics import OperatorMetrics
 from streame.errors import PlanError
 from streame.io.deadletter_files import DeadLetterFiles
 from streame.io.queues import QueueSink
@@ -25,121 +24,13 @@ from streame.plan.explain import explain
 from streame.plan.lower import lower
 from streame.plan.nodes import Node, Scan, Stateful, TableJoin, Write, walk
 from streame.plan.optimizer import optimize
-from streame.runtime.local import LocalRun, State
+from streame.runtime.local import LocalRun
 from streame.runtime.signals import stop_on_signals
 
 Errors = str | os.PathLike[str] | queue.Queue[Any] | queue.SimpleQueue[Any] | asyncio.Queue[Any] | None
 
 
-@dataclass(frozen=True, slots=True)
-class JobStatus:
-    """Where a job stands.
-
-    Args:
-        name: the job's name.
-        state: `running`, `stopping`, `finished` or `failed`.
-        seconds: how long it has run.
-        rows_in: rows that the sources gave, bad ones included.
-        rows_out: rows that went to the sinks, all together.
-        rejected: rows that were refused by a source or a verb.
-        error: the message of the error that ended it.
-    """
-
-    name: str
-    state: State
-    seconds: float
-    rows_in: int
-    rows_out: int
-    rejected: int
-    error: str | None = None
-
-
-Loops = Sequence[asyncio.AbstractEventLoop | None]
-
 _KINDS = {Scan: "source", Stateful: "verb", TableJoin: "join", Write: "sink"}
-
-
-class JobHandle(AbstractContextManager["JobHandle"]):
-    """A running job. As a context manager it stops the job at the end of the block and waits for it.
-
-    Made by `Job.start`; its methods may be called from any thread, also after the end.
-
-    Example:
-        >>> import queue, polars as pl, streame as st
-        >>> orders, results = queue.Queue(), queue.Queue()
-        >>> with st.scan_queue(orders, {"qty": pl.Int64}).sink_queue(results).start() as handle:
-        ...     orders.put({"qty": 2})
-        ...     results.get(timeout=10)
-        {'qty': 2}
-        >>> handle.status().state
-        'finished'
-    """
-
-    def __init__(
-        self,
-        name: str,
-        run: LocalRun,
-        sources: Iterable[str],
-        sinks: Iterable[str],
-        loops: Loops = (),
-    ) -> None:
-        self.name = name
-        self._run = run
-        self._sources = tuple(sources)
-        self._sinks = tuple(sinks)
-        self._loops = tuple(loops)
-
-    def stop(self) -> None:
-        """Read no further; what was read is worked on to its end. Returns at once; use `wait` for the end."""
-        self._run.stop()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end.
-
-        Args:
-            timeout: seconds; `None` waits as long as it takes.
-
-        Returns:
-            Whether the job has ended.
-
-        Raises:
-            StreameError: the error that ended the job, with the operator's name as a note.
-            PlanError: when it is called in the event loop of an `asyncio.Queue` that the job uses; the job is stopped.
-        """
-        _refuse_to_block(self._loops)
-        return self._run.wait(timeout)
-
-    def status(self) -> JobStatus:
-        """Where the job stands.
-
-        Returns:
-            The counts of this moment, and the error if it has failed; never raises that error.
-        """
-        metrics = self.metrics()
-        error = self._run.error
-        return JobStatus(
-            name=self.name,
-            state=self._run.state,
-            seconds=self._run.seconds,
-            rows_in=sum(metrics[name].rows_in for name in self._sources),
-            rows_out=sum(metrics[name].rows_in for name in self._sinks),
-            rejected=sum(each.rejected for each in metrics.values()),
-            error=None if error is None else str(error),
-        )
-
-    def metrics(self) -> Mapping[str, OperatorMetrics]:
-        """The counters of every source and operator.
-
-        Returns:
-            Counters by name, sources first; those of parallel instances are added up.
-        """
-        return self._run.metrics()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        self.wait()
 
 
 class Job:
@@ -175,6 +66,9 @@ class Job:
     def run(
         self,
         *,
+        checkpoints: str | os.PathLike[str] | None = None,
+        checkpoint_interval: str | timedelta | None = None,
+        allow_dropped_state: Collection[str] = (),
         errors: Errors = None,
         parallelism: int | None = None,
         channel_rows: int | None = None,
@@ -184,9 +78,16 @@ class Job:
     ) -> JobStatus:
         """Run the job until its sources end, or until SIGINT or SIGTERM.
 
-        A signal stops the reading; what was read is worked on and written before this returns.
+        A signal stops the reading; what was read is worked on and written before this returns. With checkpoints that is
+        one last checkpoint, from which the next run goes on: windows that are open stay open.
 
         Args:
+            checkpoints: a directory, or the URL of an object store (`"s3://bucket/prefix"`), that belongs to this job
+                alone. A run goes on from the last checkpoint in it, whatever ended the run before; output of sinks
+                that can take part is exactly once. Without it nothing survives the process.
+            checkpoint_interval: how long there is between two checkpoints, and so until output can be seen (`"5s"`).
+            allow_dropped_state: names of operators in the last checkpoint that this job does not have any more, or
+                that do something else now: their state is given up.
             errors: where dead letters go: a directory for NDJSON part files, or a queue for dicts. For anything
                 else use `.rejected`. Without it they are counted.
             parallelism: instances of every keyed operator (1).
@@ -200,8 +101,10 @@ class Job:
             The final status: `finished`, whether the sources ended or a signal came.
 
         Raises:
-            PlanError: when a setting or `errors` is wrong, or it is called in the event loop of an `asyncio.Queue`
-                that the job uses.
+            PlanError: when a setting or `errors` is wrong, when a source or a sink cannot take part in checkpoints, or
+                it is called in the event loop of an `asyncio.Queue` that the job uses.
+            CheckpointError: when the checkpoints cannot be used: another process does, they are damaged or those of
+                another job or plan.
             DataError: when a row is bad and its source has `on_error="fail"`, or a function of `map_batches` fails.
             ConnectorError: when a source or a sink fails.
             StreameError: when a stop takes longer than `shutdown_timeout`.
@@ -214,9 +117,12 @@ class Job:
             >>> st.scan_ndjson("bad/", {"kind": pl.String, "raw": pl.String}).collect().to_dicts()
             [{'kind': 'type', 'raw': '{"qty":"x"}'}]
         """
-        _refuse_to_block(self._loops())
+        refuse_to_block(self._loops())
         handle = self.start(
             errors=errors,
+            allow_dropped_state=allow_dropped_state,
+            checkpoints=checkpoints,
+            checkpoint_interval=checkpoint_interval,
             parallelism=parallelism,
             channel_rows=channel_rows,
             channel_bytes=channel_bytes,
@@ -227,11 +133,14 @@ class Job:
             handle.wait()
         return handle.status()
 
-    def start(self, *, errors: Errors = None, **settings: Any) -> JobHandle:
+    def start(
+        self, *, errors: Errors = None, allow_dropped_state: Collection[str] = (), **settings: Any
+    ) -> JobHandle:
         """Start the job in threads of its own.
 
         Args:
             errors: where dead letters go, as for `run`.
+            allow_dropped_state: as for `run`.
             **settings: the settings of `run`.
 
         Returns:
@@ -251,8 +160,11 @@ class Job:
         config = load_config(settings)
         if config.switch_interval_us is not None:
             sys.setswitchinterval(config.switch_interval_us / 1e6)
-        graph = lower(self._optimized(), config, _errors_sink(errors))
-        run = LocalRun(graph, config)
+        writes = self._optimized()
+        durable = durable_job(self.name, writes, config, allow_dropped_state)
+        writes = writes if durable is None else durable.writes
+        graph = lower(writes, config, _errors_sink(errors))
+        run = LocalRun(graph, config, durable=None if durable is None else durable.durable)
         scans = [node for node in walk(*self._writes) if isinstance(node, Scan)]
         names = [scan.name for scan in scans], [write.name for write in self._writes]
         handle = JobHandle(self.name, run, *names, self._loops())
@@ -337,19 +249,6 @@ def write_job(
             "such a column already; rename it"
         )
     return Job([Write(node, make_sink, f"sink {name}", text, separate, target, loop)], name)
-
-
-def _refuse_to_block(loops: Loops) -> None:
-    """Queues of asyncio are filled and emptied by their loop, which would stand still while it waits for the job."""
-    try:
-        running = asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    if running in loops:
-        raise PlanError(
-            "the job uses an asyncio.Queue of the event loop that would now wait for the job, so neither would go on; "
-            "use await asyncio.to_thread(job.run), or start() and await asyncio.to_thread(handle.wait)"
-        )
 
 
 def _check_names(writes: tuple[Write, ...]) -> None:

@@ -26,6 +26,8 @@ class Config:
         channel_rows: how many rows may wait between two tasks.
         channel_bytes: how many bytes may wait between two tasks.
         shutdown_timeout_us: how long a stop may take before it is given up.
+        checkpoints: where checkpoints are kept: a directory, or the URL of an object store.
+        checkpoint_interval_us: how long there is between two checkpoints.
         switch_interval_us: how long one Python thread may keep the others waiting; lower it for latency beside
             Python code that loops (it holds for the whole process; `None` leaves it as it is).
     """
@@ -34,8 +36,13 @@ class Config:
     channel_rows: int = 262_144
     channel_bytes: int = 64 * 1024 * 1024
     shutdown_timeout_us: int = 60_000_000
+    checkpoints: str | None = None
+    checkpoint_interval_us: int = 5_000_000
     switch_interval_us: int | None = None
 
+
+TEXTS = frozenset({"checkpoints"})
+"""The settings that are texts."""
 
 SETTINGS = tuple(name.name.removesuffix("_us") for name in fields(Config))
 
@@ -71,6 +78,9 @@ def _set(values: dict[str, Any], name: str, value: Any, where: str) -> None:
     if f"{name}_us" in Config.__dataclass_fields__:
         values[f"{name}_us"] = duration_us(value, where=f"the setting {name!r} {where}")
         return
+    if name in TEXTS:
+        values[name] = _text(name, value, where)
+        return
     try:
         number = int(value) if isinstance(value, int | str) and not isinstance(value, bool) else 0
     except ValueError:
@@ -80,6 +90,12 @@ def _set(values: dict[str, Any], name: str, value: Any, where: str) -> None:
         bounds = "of at least 1" if highest is None else f"from 1 to {highest}, the number of key groups"
         raise PlanError(f"the setting {name!r} {where} is {value!r}; give a whole number {bounds}")
     values[name] = number
+
+
+def _text(name: str, value: Any, where: str) -> str:
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise PlanError(f"the setting {name!r} {where} is {value!r}; give a path or a URL")
+    return os.fspath(value)
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

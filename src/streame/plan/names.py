@@ -56,8 +56,9 @@ def _word(node: Node) -> str:
             return "map_batches"
         case Concat():
             return "concat"
-        case SetEventTime():
-            return "event_time"
+        case SetEventTime(column=column):
+            sources = (each.name for each in walk(node) if isinstance(each, Scan))
+            return f"event_time {column} of {', '.join(sources)}"
         case ClockTime():
             return "clock_time"
         case Rejected():

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from streame.core.clock import Clock
 from streame.runtime.channel import ChannelLimits, Inbox
 from streame.runtime.graph import Edge, Graph, OperatorVertex, SourceVertex
+from streame.runtime.outputs import ChannelOutput, Outputs
 from streame.runtime.partition import Partitioner
 from streame.runtime.source_task import SourceTask
-from streame.runtime.stage import ChannelOutput, Outputs, Stage
+from streame.runtime.stage import Stage
 from streame.runtime.task import OperatorTask, Task
 
 
@@ -27,7 +28,7 @@ class _Builder:
     graph: Graph
     clock: Clock
     limits: ChannelLimits | None
-    outputs: dict[str, list[Outputs]] = field(default_factory=dict)
+    outputs: dict[str, list[Outputs[Stage]]] = field(default_factory=dict)
     tasks: list[Task] = field(default_factory=list)
 
     def build(self) -> list[Task]:
@@ -43,7 +44,7 @@ class _Builder:
 
     def _add(self, vertex: OperatorVertex) -> None:
         if self.graph.is_inline(vertex):
-            stages = [Stage(vertex.name, vertex.make(), [0]) for _ in range(vertex.parallelism)]
+            stages = [Stage(vertex.name, vertex.make(), [0], number) for number in range(vertex.parallelism)]
             for upstream, stage in zip(self.outputs[vertex.inputs[0].upstream], stages, strict=True):
                 upstream.inline.append(stage)
         else:
@@ -62,7 +63,9 @@ class _Builder:
             )
             for feed in feeds
         ]
-        stages = [Stage(vertex.name, vertex.make(), inbox.ports) for inbox in inboxes]
+        stages = [
+            Stage(vertex.name, vertex.make(), inbox.ports, number) for number, inbox in enumerate(inboxes)
+        ]
         for stage, inbox in zip(stages, inboxes, strict=True):
             self.tasks.append(OperatorTask(stage, inbox, self.clock))
         for edge in vertex.inputs:

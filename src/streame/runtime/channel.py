@@ -36,6 +36,7 @@ class Inbox:
         self._rows = [0] * len(ports)
         self._bytes = [0] * len(ports)
         self._held: set[int] = set()
+        self._blocked: set[int] = set()
         self._next = 0
         self._closed = False
         lock = threading.Lock()
@@ -89,6 +90,19 @@ class Inbox:
         """Read the channels of a port again."""
         self._held.discard(port)
 
+    def block(self, channel: int) -> None:
+        """Leave one channel unread, until `unblock`."""
+        self._blocked.add(channel)
+
+    def unblock(self) -> None:
+        """Read all channels again."""
+        self._blocked.clear()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a port is left unread."""
+        return bool(self._held)
+
     def close(self) -> None:
         """Nobody reads any more: wake whoever waits, and drop what is there and what still comes."""
         with self._filled:
@@ -108,7 +122,11 @@ class Inbox:
         count = len(self._queues)
         for step in range(count):
             channel = (self._next + step) % count
-            if self._queues[channel] and self.ports[channel] not in self._held:
+            if (
+                self._queues[channel]
+                and channel not in self._blocked
+                and self.ports[channel] not in self._held
+            ):
                 return channel
         return None
 

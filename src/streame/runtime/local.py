@@ -12,9 +12,13 @@ from streame.errors import StreameError
 from streame.runtime.allocator import keep_freed_memory
 from streame.runtime.build import build_tasks
 from streame.runtime.channel import ChannelLimits
+from streame.runtime.checkpointing import Checkpointing, Durable
 from streame.runtime.graph import Graph
+from streame.runtime.operators.sink import SinkOperator
+from streame.runtime.restoring import restore
 from streame.runtime.source_task import SourceTask
 from streame.runtime.task import Task
+from streame.state.checkpoint.plan import check_plan
 
 FAILED_TIMEOUT_S = 10.0
 """How long the tasks of a failed job are waited for: nothing is left for them to work on."""
@@ -22,7 +26,7 @@ FAILED_TIMEOUT_S = 10.0
 WAIT_S = 0.1
 """How often a waiting caller looks whether a stop takes too long."""
 
-State = Literal["running", "stopping", "finished", "failed"]
+State = Literal["running", "degraded", "stopping", "finished", "failed"]
 
 
 class LocalRun:
@@ -32,12 +36,21 @@ class LocalRun:
         graph: what runs.
         config: bounds and settings.
         clock: the wall clock.
+        durable: where its checkpoints are kept; without it nothing survives the run.
     """
 
-    def __init__(self, graph: Graph, config: Config, clock: Clock | None = None) -> None:
+    def __init__(
+        self, graph: Graph, config: Config, clock: Clock | None = None, durable: Durable | None = None
+    ) -> None:
         limits = ChannelLimits(config.channel_rows, config.channel_bytes)
-        self._tasks = build_tasks(graph, clock or SystemClock(), limits)
+        self._graph = graph
+        self._clock = clock or SystemClock()
+        self._tasks = build_tasks(graph, self._clock, limits)
         self._config = config
+        self._durable = durable
+        self._checkpointing: Checkpointing | None = None
+        self._resumed = False
+        self._halted = threading.Event()
         self._lock = threading.Lock()
         self._error: BaseException | None = None
         self._failed = threading.Event()
@@ -46,31 +59,68 @@ class LocalRun:
         self._began = time.monotonic()
         self._ended_at: float | None = None
         self._shutdown_began: float | None = None
-        self._left = len(self._tasks)
         self._threads = [
             threading.Thread(target=self._run, args=(task,), name=f"streame {task.name}", daemon=True)
             for task in self._tasks
         ]
+        if durable is not None:
+            self._threads.append(
+                threading.Thread(target=self._run_checkpoints, name="streame checkpoints", daemon=True)
+            )
+        self._left = len(self._threads)
 
     def start(self) -> None:
-        """Open all operators, then start all threads. Raises what an operator raises while it is opened."""
+        """Open all operators, restore them where there is a checkpoint, then start all threads.
+
+        Raises what an operator raises while it is opened, and what is wrong with the checkpoints.
+        """
         keep_freed_memory()
+        if self._durable is not None:
+            self._durable.store.claim()
         opened: list[Task] = []
         try:
             for task in reversed(self._tasks):
                 opened.append(task)
                 task.open()
+            if self._durable is not None:
+                self._resume(self._durable)
         except BaseException:
             for task in opened:
                 task.close(failed=True)
+            if self._durable is not None:
+                self._durable.store.release()
             raise
         for thread in self._threads:
             thread.start()
 
+    def _resume(self, durable: Durable) -> None:
+        """Put everything where the last checkpoint was, if there is one, and let out what it has decided."""
+        store = durable.store
+        recovered = store.recover()
+        if recovered is not None:
+            check_plan(recovered.plan, durable.plan, durable.allow_dropped)
+            restore(self._tasks, self._graph, recovered, self._clock)
+            self._resumed = True
+        for task in self._tasks:
+            for stage in task.stages():
+                if isinstance(stage.operator, SinkOperator) and stage.operator.joins_checkpoints:
+                    decided = recovered.decided.get(stage.name, ()) if recovered is not None else ()
+                    stage.operator.join_checkpoints(decided, store.outbox(stage.name))
+        if recovered is not None:
+            store.published(recovered.number)
+        number = 0 if recovered is None else recovered.number
+        interval_us = self._config.checkpoint_interval_us
+        self._checkpointing = Checkpointing(durable, self._tasks, number, interval_us, self._halt)
+        for task in self._tasks:
+            task.checkpointer = self._checkpointing
+
     def stop(self) -> None:
-        """Read no further; what was read is worked on to its end. Returns at once."""
+        """Read no further; what was read is worked on to its end, or becomes the last checkpoint. Returns at once."""
         self._stopping.set()
         self._shutdown_began = self._shutdown_began or time.monotonic()
+        if self._checkpointing is not None:
+            self._checkpointing.stop()
+            return
         for task in self._tasks:
             task.stop_reading()
 
@@ -94,7 +144,14 @@ class LocalRun:
             return "failed"
         if self._ended.is_set():
             return "finished"
+        if self._waits_for_room:
+            return "degraded"
         return "stopping" if self._stopping.is_set() else "running"
+
+    @property
+    def checkpoint(self) -> int | None:
+        """The number of the last checkpoint that was decided."""
+        return None if self._checkpointing is None else self._checkpointing.decided or None
 
     @property
     def error(self) -> BaseException | None:
@@ -118,8 +175,15 @@ class LocalRun:
 
     def _run(self, task: Task) -> None:
         try:
-            while not task.done and not self._failed.is_set():
+            if self._resumed:
+                task.go_on()
+            while not (task.done or self._failed.is_set() or self._halted.is_set()):
                 task.step(None)
+            if self._checkpointing is not None and not self._failed.is_set():
+                if task.done:
+                    self._checkpointing.ended(task.part())
+                    task.leave()
+                self._halted.wait()  # a sink is closed when its last output is out
         except BaseException as error:
             self._fail(error)
         try:
@@ -127,6 +191,31 @@ class LocalRun:
                 self._fail(closing_error)
         except BaseException as error:
             self._fail(error)
+        self._one_left()
+
+    def _run_checkpoints(self) -> None:
+        assert self._checkpointing is not None
+        assert self._durable is not None
+        try:
+            self._checkpointing.run()
+        except BaseException as error:
+            self._fail(error)
+        for thread in self._threads:  # they may still use what belongs to the store
+            if thread is not threading.current_thread():
+                thread.join(self._timeout_s())
+        try:
+            self._durable.store.release()
+        except Exception as error:
+            self._fail(error)
+        self._one_left()
+
+    def _halt(self) -> None:
+        """No task takes another step."""
+        self._halted.set()
+        for task in self._tasks:
+            task.leave()
+
+    def _one_left(self) -> None:
         with self._lock:
             self._left -= 1
             if self._left == 0:
@@ -139,11 +228,23 @@ class LocalRun:
                 self._error = error
         self._shutdown_began = self._shutdown_began or time.monotonic()
         self._failed.set()
+        self._halted.set()
+        if self._checkpointing is not None:
+            self._checkpointing.give_up()
         for task in self._tasks:
             try:
                 task.interrupt()
             except Exception as failure:
                 error.add_note(f"and {task.name} could not be interrupted: {failure!r}")
+
+    @property
+    def _waits_for_room(self) -> bool:
+        """Whether a disk is full."""
+        if self._checkpointing is None:
+            return False
+        operators = (stage.operator for task in self._tasks for stage in task.stages())
+        sinks = (each for each in operators if isinstance(each, SinkOperator))
+        return self._checkpointing.waits_for_room or any(sink.waits_for_room for sink in sinks)
 
     def _timeout_s(self) -> float:
         timeout_s = self._config.shutdown_timeout_us / 1e6

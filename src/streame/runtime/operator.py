@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import polars as pl
 
 from streame.core.clock import Clock
 from streame.core.messages import Batch, SplitStatus
 from streame.core.metrics import NO_STATE, StateSize
+from streame.core.staging import Staged
 from streame.state.snapshot import Mine, Savable
 
 
@@ -67,6 +68,8 @@ class Operator(Savable):
     operator after `open`. The ends of inputs and the last watermark are then told again, which must change nothing.
     """
 
+    DERIVED: ClassVar[tuple[str, ...]] = ("finished",)
+
     finished: bool = False
     """Set by the operator when nothing more will come of it, although some inputs go on."""
 
@@ -108,6 +111,10 @@ class Operator(Savable):
             mine: says which keys are owned.
         """
         assert not self.SAVED, f"{type(self).__name__} has state, but cannot be shared out anew"
+
+    def stage(self) -> Staged | None:
+        """Called at a barrier, and at the end: output since the last call that is durable, but not visible yet."""
+        return None
 
     def state_size(self) -> StateSize:
         """How much it keeps. Asked about once a second, so it must be cheap."""

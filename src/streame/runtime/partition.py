@@ -69,5 +69,10 @@ class Partitioner:
 
     def _target(self, keys: pl.DataFrame) -> Targets:
         """The target whose range of key groups holds each key."""
-        groups = key_group(stable_hash(keys)).astype(np.int64)
-        return (groups * self._targets // KEY_GROUPS).astype(np.uint8)
+        return owners(keys, self._targets)
+
+
+def owners(keys: pl.DataFrame, targets: int) -> Targets:
+    """The number of the target that owns each key: each has a range of key groups."""
+    groups = key_group(stable_hash(keys)).astype(np.int64)
+    return (groups * targets // KEY_GROUPS).astype(np.uint8)

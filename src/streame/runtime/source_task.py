@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from streame.core.clock import Clock, to_datetime
 from streame.core.deadletters import BadRow, dead_letters, shorten
@@ -13,8 +14,11 @@ from streame.core.positions import with_position_column
 from streame.errors import DataError
 from streame.io.source import Chunk
 from streame.runtime.graph import SourceVertex
+from streame.runtime.outputs import Outputs
+from streame.runtime.part import Checkpointer, TaskPart
 from streame.runtime.split_reader import SplitReader
-from streame.runtime.stage import Outputs, Stage
+from streame.runtime.stage import Stage
+from streame.runtime.task import part_of
 
 IDLE_REST_S = 0.02
 """How long a source rests after a round in which no split had anything and none waited by itself."""
@@ -32,13 +36,17 @@ class SourceTask:
     """
 
     def __init__(self, vertex: SourceVertex, clock: Clock) -> None:
-        self.name = vertex.name
+        self.name = self.key = vertex.name
+        self.checkpointer: Checkpointer | None = None
         self.metrics = OperatorMetrics()
-        self.outputs = Outputs(self.metrics)
+        self.outputs: Outputs[Stage] = Outputs(self.metrics)
         self._vertex = vertex
         self._clock = clock
         self._reader = SplitReader(vertex.name, vertex.source, clock, vertex.idle_timeouts_us)
-        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._paused = False
+        self._barrier: int | None = None
         self._round: Iterator[tuple[str, Chunk] | SplitStatus] = iter(())
         self._round_began = 0.0
         self._round_gave = True
@@ -49,16 +57,40 @@ class SourceTask:
         """Whether the source has ended or was stopped, and those behind it know."""
         return self._done
 
+    @property
+    def is_held(self) -> bool:
+        """No: it has no inputs."""
+        return False
+
     def open(self) -> None:
         """Open the operators within."""
         for stage in self.outputs.inline:
             stage.open(self._clock, None)
 
+    def restore(self, position: Any) -> None:
+        """Begin where a checkpoint was; called before the first step."""
+        self._done = position["done"]
+        self._reader.restore(position["splits"])
+
+    def go_on(self) -> None:
+        """Tell those behind what they were told before."""
+        if self._done:
+            self.outputs.end()
+        for stage in self.outputs.inline:
+            stage.go_on()
+
     def step(self, wait_s: float | None) -> bool:
-        """Read one chunk, or rest if no split has any."""
+        """Read one chunk, or rest if no split has any; or send a barrier between two chunks."""
         for stage in self.outputs.inline:
             stage.fire_timers(self._clock.now_us())
-        if self._stopping.is_set() or not self.outputs.wanted:
+        checkpoint, self._barrier = self._barrier, None
+        if checkpoint is not None:
+            self._send_barrier(checkpoint)
+            return True
+        if self._paused:
+            self._rest(wait_s)
+            return False
+        if self._stopping or not self.outputs.wanted:
             return self._finish()
         item = next(self._round, None)
         if isinstance(item, SplitStatus):
@@ -71,19 +103,54 @@ class SourceTask:
         if self._reader.ended:
             return self._finish()
         waited = time.monotonic() - self._round_began > WAITED_S
-        if not self._round_gave and not waited and wait_s != 0:
-            self._stopping.wait(IDLE_REST_S)
+        if not self._round_gave and not waited:
+            self._rest(wait_s)
         idle = not self._round_gave
         self._round, self._round_gave, self._round_began = self._reader.round(), False, time.monotonic()
         return not idle
 
+    def inject(self, checkpoint: int, *, last: bool) -> None:
+        """Send a barrier as soon as the chunk that is being read has gone on. May be called from another thread.
+
+        Args:
+            checkpoint: its number.
+            last: whether to read nothing more behind it.
+        """
+        self._paused = self._paused or last
+        self._barrier = checkpoint
+        self._wake.set()
+
+    def pause(self, *, paused: bool) -> None:
+        """Read nothing for now, or go on. May be called from another thread."""
+        self._paused = paused
+        self._wake.set()
+
+    def decided(self, position: Any) -> None:
+        """What was read before a position will not be asked for again. May be called from another thread."""
+        self._reader.decided(position["splits"])
+
+    @property
+    def acknowledges(self) -> bool:
+        """Whether the source gives up what was read once it is told that a checkpoint was decided."""
+        return hasattr(self._vertex.source, "decided")
+
+    def part(self) -> TaskPart:
+        """The position of the source, and the states of the operators within."""
+        position = {"done": self._done, "splits": self._reader.position()}
+        return part_of(self.key, self.stages(), position)
+
     def stop_reading(self) -> None:
         """Read no further. May be called from another thread."""
-        self._stopping.set()
+        self._stopping = True
+        self._wake.set()
+
+    def leave(self) -> None:
+        """Wake up. May be called from another thread."""
+        self._wake.set()
 
     def interrupt(self) -> None:
         """The job has failed: stop. May be called from another thread."""
-        self._stopping.set()
+        self.stop_reading()
         for stage in self.stages():
             stage.operator.interrupt()
 
@@ -98,6 +165,16 @@ class SourceTask:
         """The operators within."""
         return [inner for stage in self.outputs.inline for inner in stage.stages()]
 
+    def _rest(self, wait_s: float | None) -> None:
+        if wait_s != 0:
+            self._wake.wait(IDLE_REST_S)
+            self._wake.clear()
+
+    def _send_barrier(self, checkpoint: int) -> None:
+        if self.checkpointer is not None:
+            self.checkpointer.reached(checkpoint, self.part())
+        self.outputs.barrier(checkpoint)
+
     def _finish(self) -> bool:
         self._done = True
         self.outputs.end()
@@ -111,6 +188,7 @@ class SourceTask:
     def _hand_on(self, split: str, chunk: Chunk) -> None:
         self.metrics.batches += 1
         self.metrics.rows_in += chunk.frame.height + len(chunk.rejected)
+        self._reader.handed_on(split, chunk)
         if chunk.rejected:
             self._refuse(split, chunk.rejected)
         if chunk.frame.height == 0:

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import polars as pl
 from polars.exceptions import PanicException
@@ -11,7 +12,7 @@ from polars.exceptions import PanicException
 from streame.core.clock import Clock
 from streame.core.messages import SplitStatus
 from streame.errors import ConnectorError, StreameError
-from streame.io.source import Chunk, Source
+from streame.io.source import Chunk, Offset, Source
 
 DISCOVERY_INTERVAL_US = 250_000
 """How often a source that grows is asked for new splits."""
@@ -46,6 +47,27 @@ class SplitReader:
         self._quiet_since_us: dict[str, int] = {}
         self._timeouts_told: dict[str, int] = {}
         self._busy_us = 0
+        self._offsets: dict[str, Offset] = {}
+        self._read: set[str] = set()
+
+    def position(self) -> Any:
+        """Where reading would go on, as a JSON value: the offset of each split, and which have been read whole."""
+        return {"offsets": dict(self._offsets), "read": sorted(self._read)}
+
+    def restore(self, position: Any) -> None:
+        """Begin at a position that another reader of the same source had; called before the first round."""
+        self._offsets, self._read = dict(position["offsets"]), set(position["read"])
+
+    def handed_on(self, split: str, chunk: Chunk) -> None:
+        """A chunk has gone on, so that reading would go on behind it."""
+        self._offsets[split] = chunk.next_offset
+
+    def decided(self, position: Any) -> None:
+        """Tell a source that wants to know it from where on it may be asked for rows again."""
+        decided = getattr(self._source, "decided", None)
+        if decided is not None:
+            for split, offset in position["offsets"].items():
+                decided(split, offset)
 
     @property
     def ended(self) -> bool:
@@ -69,7 +91,7 @@ class SplitReader:
         while self._unread and not (self._one_by_one and self._open):
             split = self._unread.popleft()
             with self._explained(split):
-                self._open.append((split, iter(self._source.read(split, None))))
+                self._open.append((split, iter(self._source.read(split, self._offsets.get(split)))))
         self._busy_us += now_us() - began_us
         for status in statuses:
             yield status, now_us()
@@ -80,6 +102,8 @@ class SplitReader:
                 with self._explained(split):
                     chunk = next(chunks)
             except StopIteration:
+                self._offsets.pop(split, None)
+                self._read.add(split)
                 yield SplitStatus((self._name, split), "ended"), began_us
                 continue
             self._open.append((split, chunks))
@@ -130,9 +154,11 @@ class SplitReader:
         self._discovered_us = now_us
         with self._explained(None):
             splits = list(self._source.splits())
+        if last_us is None:
+            splits += [split for split in self._offsets if split not in splits]  # gone, which `read` will say
         if not splits and last_us is None:
             return [SplitStatus((self._name, ""), "ended")]
-        new = [split for split in splits if split not in self._seen]
+        new = [split for split in splits if split not in self._seen and split not in self._read]
         self._seen.update(new)
         self._unread += new
         return [SplitStatus((self._name, split), "open") for split in new]

@@ -1,196 +1,41 @@
 """A stage: one operator instance, wired to what follows it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
-
-import polars as pl
+from typing import Any
 
 from streame.core.clock import Clock
-from streame.core.messages import END_OF_STREAM, Batch, EndOfStream, SplitStatus, Watermark
+from streame.core.messages import Batch, SplitStatus, Watermark
 from streame.core.metrics import OperatorMetrics
-from streame.core.positions import with_made_positions
-from streame.core.time import WATERMARK_MAX, WATERMARK_MIN
 from streame.runtime.channel import Inbox
 from streame.runtime.operator import Operator, OperatorContext
+from streame.runtime.outputs import Outputs
 from streame.runtime.progress import Idle, Progress
-from streame.state.rows import owned
+from streame.state.snapshot import Mine, Savable, Shadow, Snapshot, take_snapshot
 
 MEASURE_INTERVAL_US = 1_000_000
 """How often an operator is asked how much it keeps."""
 
-_FEW = 4
-"""Rows that go on are few if there were so many times as many."""
 
-
-class Splitter(Protocol):
-    """Shares the rows of a frame out among the instances of the next operator."""
-
-    def split(self, frame: pl.DataFrame) -> Sequence[pl.DataFrame]:
-        """One frame per instance; some may be empty."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelOutput:
-    """Rows go to other tasks.
-
-    Args:
-        targets: the inbox and channel of each instance that follows.
-        splitter: how rows are shared out; `None` where there is one instance.
-    """
-
-    targets: Sequence[tuple[Inbox, int]]
-    splitter: Splitter | None = None
-
-    @property
-    def wanted(self) -> bool:
-        """Whether anyone still reads."""
-        return any(not inbox.closed for inbox, _ in self.targets)
-
-    def send(self, batch: Batch) -> None:
-        """Pass rows on; blocks while a channel is full.
-
-        Each receiver gets a frame object of its own, which costs a microsecond. Polars locks the object while it
-        writes it to a Python file; another thread that asks the same object for its height meanwhile waits for that
-        lock and holds the interpreter's, and neither goes on.
-        """
-        if self.splitter is None:
-            ((inbox, channel),) = self.targets
-            inbox.put(channel, replace(batch, frame=batch.frame.clone()))
-            return
-        for (inbox, channel), part in zip(self.targets, self.splitter.split(batch.frame), strict=True):
-            if part.height:
-                inbox.put(channel, Batch(part.clone() if part is batch.frame else part))
-
-    def tell(self, message: Watermark | SplitStatus | EndOfStream) -> None:
-        """Say something to every instance that follows."""
-        for inbox, channel in self.targets:
-            inbox.put(channel, message)
-
-
-class Outputs:
-    """What follows a source or an operator: stages in the same task and channels to others.
-
-    Attributes:
-        taken: of how many rows those that go on may be a part.
-    """
-
-    def __init__(self, metrics: OperatorMetrics) -> None:
-        self.metrics = metrics
-        self.taken = 0
-        self.inline: list[Stage] = []
-        self.rows: list[ChannelOutput] = []
-        self.rejected: list[ChannelOutput] = []
-        self.lates: list[ChannelOutput] = []
-        self.makes_positions = False
-        self._watermark = WATERMARK_MIN
-        self._idle = False
-
-    @property
-    def wanted(self) -> bool:
-        """Whether anyone still takes the rows; a sink has no outputs and is always wanted."""
-        if not self.inline and not self.rows:
-            return True
-        return any(not stage.finished for stage in self.inline) or any(
-            output.wanted for output in (*self.rows, *self.lates)
-        )
-
-    def of(self, output: Literal["rows", "rejected", "late"]) -> "list[ChannelOutput]":
-        """The channels that take one kind of rows."""
-        return {"rows": self.rows, "rejected": self.rejected, "late": self.lates}[output]
-
-    def emit(self, batch: Batch) -> None:
-        """Send rows to all that follow."""
-        self.metrics.rows_out += batch.frame.height
-        if self.makes_positions:
-            batch = with_made_positions(batch)
-        going = replace(batch, frame=owned(batch.frame)) if self._weighs(batch.frame) else batch
-        for stage in self.inline:
-            stage.take(0, going)
-        for output in self.rows:
-            output.send(going)
-
-    def watermark(self, time: int | None) -> None:
-        """Tell all that follow how far event time has come, if that is news."""
-        if time is None:
-            if self._idle:
-                return
-            self._idle = True
-        elif time <= self._watermark:
-            if not self._idle:
-                return
-            self._idle, time = False, self._watermark
-        else:
-            self._idle, self._watermark = False, time
-            if time < WATERMARK_MAX:
-                self.metrics.watermark = time
-        message = Watermark(time)
-        for stage in self.inline:
-            stage.heed(0, message)
-        for output in self.rows:
-            output.tell(message)
-
-    def split_status(self, status: SplitStatus) -> None:
-        """Pass on what a source says of a split."""
-        for stage in self.inline:
-            stage.split(0, status)
-        for output in self.rows:
-            output.tell(status)
-
-    def late(self, rows: pl.DataFrame) -> None:
-        """Send late rows to all that take them."""
-        if not rows.height:
-            return
-        self.metrics.late += rows.height
-        going = owned(rows) if self.lates and self._weighs(rows) else rows
-        for output in self.lates:
-            output.send(Batch(going))
-
-    def count_gap(self, rows: int) -> None:
-        """Count rows that belong to no window."""
-        self.metrics.gaps += rows
-
-    def reject(self, letters: pl.DataFrame) -> None:
-        """Send dead letters to all that take them."""
-        self.metrics.rejected += letters.height
-        for output in self.rejected:
-            output.send(Batch(letters))
-
-    def count_rejected(self, rows: int) -> None:
-        """Count rows that are dropped without a letter."""
-        self.metrics.rejected += rows
-
-    def _weighs(self, frame: pl.DataFrame) -> bool:
-        """Whether rows keep much more in memory than they are: the texts of all rows that they were picked from.
-
-        One batch would be no matter, but thousands may wait in a channel.
-        """
-        return _FEW * frame.height < self.taken and not all(
-            dtype.is_numeric() or dtype.is_temporal() for dtype in frame.schema.dtypes()
-        )
-
-    def end(self) -> None:
-        """Say that nothing follows."""
-        for stage in self.inline:
-            stage.end(0, 0)
-        for output in (*self.rows, *self.rejected, *self.lates):
-            output.tell(END_OF_STREAM)
-
-
-class Stage:
+class Stage(Savable):
     """One instance of an operator.
 
     Args:
         name: the operator's name.
         operator: what does the work.
         ports: one entry per input channel, or a single port for a stage that is called directly.
+        instance: its number among the instances of the operator.
     """
 
-    def __init__(self, name: str, operator: Operator, ports: Sequence[int]) -> None:
+    SAVED = ("finished", "timer_us", "outputs", "operator")
+    DERIVED = ("metrics", "_opened", "_open_channels", "_measured_us", "_measure_at_us")
+
+    def __init__(self, name: str, operator: Operator, ports: Sequence[int], instance: int = 0) -> None:
         self.name = name
         self.operator = operator
+        self.instance = instance
+        self._shadow = Shadow()
         self.metrics = OperatorMetrics()
-        self.outputs = Outputs(self.metrics)
+        self.outputs: Outputs[Stage] = Outputs(self.metrics)
         self.timer_us: int | None = None
         self.finished = False
         self._opened = False
@@ -217,6 +62,62 @@ class Stage:
             self.operator.open(context)
         for stage in self.outputs.inline:
             stage.open(clock, None)
+
+    def open_apart(self, clock: Clock) -> None:
+        """Open the operator alone, only to be restored and taken apart."""
+        nothing = lambda _: None  # noqa: E731 - it stands for three functions
+        self.operator.open(OperatorContext(self.name, clock, nothing, nothing, nothing))
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the operator has state that is saved."""
+        kind = type(self.operator)
+        return bool(kind.SAVED) or kind.saved is not Savable.saved
+
+    def saved(self) -> dict[str, Any]:
+        """See `Savable`; of an operator that has finished only that."""
+        return {**super().saved(), **({"operator": None} if self.finished else {})}
+
+    def restore(self, parts: dict[str, Any]) -> None:
+        """See `Savable`; called after `open`."""
+        self.finished, self.timer_us = parts["finished"], parts["timer_us"]
+        self.outputs.restore(parts["outputs"])
+        if not self.finished:
+            self.operator.restore(parts["operator"])
+
+    def snapshot(self) -> Snapshot:
+        """The state, when no call of the operator is under way."""
+        with noted(self.name):
+            return take_snapshot(self, self._shadow)
+
+    def absorb(self, others: "Sequence[Stage]", mine: Mine) -> None:
+        """Take the state of stages of the same operator, in which other instances have been restored.
+
+        Args:
+            others: the stages, which are not used any more.
+            mine: says which keys this one owns.
+        """
+        going = [other for other in others if not other.finished]
+        self.finished = not going
+        self.outputs.restore(min((other.outputs.saved() for other in going or others), key=_extent))
+        timers = [other.timer_us for other in going if other.timer_us is not None]
+        self.timer_us = min(timers, default=None)
+        for other in going:
+            self.operator.absorb(other.operator, mine)
+
+    def barrier(self, checkpoint: int) -> None:
+        """Send a barrier behind all that was sent so far; nothing where the end was sent."""
+        if not self.finished:
+            self.outputs.barrier(checkpoint)
+
+    def go_on(self) -> None:
+        """After a restart: tell what follows what it was told before, here and in the stages that run within this one."""
+        if self.finished:
+            self.outputs.end()
+        else:
+            self.outputs.repeat()
+        for stage in self.outputs.inline:
+            stage.go_on()
 
     def take(self, port: int, batch: Batch) -> None:
         """Rows for an input."""
@@ -343,6 +244,11 @@ class noted:  # noqa: N801 - a context manager that reads as a word
             note.startswith("in operator ") for note in getattr(error, "__notes__", ())
         ):
             error.add_note(f"in operator {self._name}")
+
+
+def _extent(outputs: dict[str, Any]) -> int:
+    """How far event time has come in saved outputs."""
+    return int(outputs["_watermark"])
 
 
 def _no_ports(port: int) -> None:

@@ -1,10 +1,13 @@
 """A task: the loop that one thread runs, or that a test steps by hand."""
 
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from streame.core.clock import Clock
-from streame.core.messages import Batch, EndOfStream, SplitStatus, Watermark
+from streame.core.messages import Barrier, Batch, EndOfStream, SplitStatus, Watermark
+from streame.runtime.align import Alignment
 from streame.runtime.channel import Inbox
+from streame.runtime.part import Checkpointer, OperatorPart, TaskPart
 from streame.runtime.stage import Stage
 
 TIMER_WAIT_MAX_S = 60.0
@@ -15,12 +18,25 @@ class Task(Protocol):
 
     name: str
 
+    key: str
+    """Unique among all tasks: the name, with the number of the instance where there may be several."""
+
+    checkpointer: Checkpointer | None
+    """Who takes its parts of checkpoints, if any are made."""
+
     @property
     def done(self) -> bool:
         """Whether there is nothing left to do."""
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it leaves some of its input unread for now, so that no barrier can come through."""
+
     def open(self) -> None:
         """Called once, before the first step."""
+
+    def go_on(self) -> None:
+        """After a restart, before the first step: tell those behind what they were told before."""
 
     def step(self, wait_s: float | None) -> bool:
         """Do one piece of work; return whether there was any.
@@ -29,11 +45,17 @@ class Task(Protocol):
             wait_s: how long to wait for work; `None` as long as it takes, 0 not at all.
         """
 
+    def part(self) -> TaskPart:
+        """What it gives for a checkpoint at this moment, between two steps."""
+
     def stop_reading(self) -> None:
         """Read no further; what was read is still worked on. Nothing to do for a task that has no source."""
 
+    def leave(self) -> None:
+        """No step follows: wake up from any wait, and let nobody wait for this task. Called from any thread."""
+
     def interrupt(self) -> None:
-        """The job has failed: wake up from any wait. Called from another thread."""
+        """The job has failed: wake up from any wait, those of operators too. Called from another thread."""
 
     def close(self, *, failed: bool) -> list[BaseException]:
         """Called once, last; returns what went wrong while closing."""
@@ -53,18 +75,30 @@ class OperatorTask:
 
     def __init__(self, stage: Stage, inbox: Inbox, clock: Clock) -> None:
         self.name = stage.name
+        self.key = f"{stage.name}/{stage.instance}"
+        self.checkpointer: Checkpointer | None = None
         self._stage = stage
         self._inbox = inbox
         self._clock = clock
+        self._alignment = Alignment(range(len(inbox.ports)))
 
     @property
     def done(self) -> bool:
         """Whether the operator has finished."""
         return self._stage.finished
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the operator leaves an input unread."""
+        return self._inbox.is_held
+
     def open(self) -> None:
         """Open the operators."""
         self._stage.open(self._clock, self._inbox)
+
+    def go_on(self) -> None:
+        """Tell those behind what they were told before."""
+        self._stage.go_on()
 
     def step(self, wait_s: float | None) -> bool:
         """Take one message, or fire the timers that are due."""
@@ -86,12 +120,24 @@ class OperatorTask:
                 self._stage.heed(channel, message)
             case SplitStatus():
                 self._stage.split(self._inbox.ports[channel], message)
+            case Barrier(checkpoint=checkpoint):
+                self._inbox.block(channel)
+                self._pass_barrier(self._alignment.arrived(channel, checkpoint))
             case EndOfStream():
                 self._stage.end(channel, self._inbox.ports[channel])
+                self._pass_barrier(self._alignment.ended(channel))
         return True
+
+    def part(self) -> TaskPart:
+        """The states of its operators, and what its sinks have staged."""
+        return part_of(self.key, self.stages())
 
     def stop_reading(self) -> None:
         """Nothing to do: this task reads no source."""
+
+    def leave(self) -> None:
+        """Wake up, and let nobody wait for this task."""
+        self._inbox.close()
 
     def interrupt(self) -> None:
         """Wake up, and let nobody wait for this task."""
@@ -107,3 +153,33 @@ class OperatorTask:
     def stages(self) -> list[Stage]:
         """The operators within."""
         return self._stage.stages()
+
+    def _pass_barrier(self, checkpoint: int | None) -> None:
+        """The barrier has come on all channels: give the part, pass it on, and read all channels again.
+
+        A task that has finished meanwhile gives its part at its end instead.
+        """
+        if checkpoint is None:
+            return
+        if self.checkpointer is not None and not self._stage.finished:
+            self.checkpointer.reached(checkpoint, self.part())
+        self._stage.barrier(checkpoint)
+        self._inbox.unblock()
+
+
+def part_of(key: str, stages: Iterable[Stage], source: Any = None) -> TaskPart:
+    """The part of a task in a checkpoint.
+
+    Args:
+        key: the key of the task.
+        stages: its operators.
+        source: the position of its source, if it reads one.
+    """
+    operators, staged = [], {}
+    for stage in stages:
+        output = stage.operator.stage()
+        if output is not None:
+            staged[stage.name] = output
+        if stage.keeps:
+            operators.append(OperatorPart(stage.name, stage.instance, stage.snapshot()))
+    return TaskPart(key, operators, staged, source)

@@ -1,0 +1,258 @@
+"""The checkpoints of a run: a thread that asks for them, writes them, and lets their output out."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import TypeAlias, TypeVar
+
+from streame.core.failpoints import failpoint
+from streame.core.full_disk import is_full_disk
+from streame.core.staging import Decided, Json
+from streame.runtime.coordinator import Complete, Coordinator
+from streame.runtime.operators.sink import SinkOperator
+from streame.runtime.part import TaskPart
+from streame.runtime.source_task import SourceTask
+from streame.runtime.task import Task
+from streame.state.checkpoint.store import CheckpointStore, Draft
+from streame.state.snapshot import Snapshot
+
+T = TypeVar("T")
+
+RETRY_S = 0.5
+"""How long to wait before a full disk is tried again."""
+
+_PAUSE = 0.1
+"""The part of an interval that lies at least between a checkpoint and the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """Where the checkpoints of a run are kept, and what they say of the job.
+
+    Args:
+        store: where.
+        plan: what the job is, as a JSON value.
+        settings: what else a checkpoint says of the run.
+        allow_dropped: names of operators whose state may be given up, because the plan cannot go on with it.
+    """
+
+    store: CheckpointStore
+    plan: Json
+    settings: Json
+    allow_dropped: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    checkpoint: int
+    part: TaskPart
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    part: TaskPart
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _GiveUp:
+    pass
+
+
+_Event: TypeAlias = _Reached | _Ended | _Stop | _GiveUp
+
+
+class Checkpointing:
+    """Makes checkpoints until the tasks have ended, or a stop, or a failure of the job.
+
+    Args:
+        durable: where they are kept.
+        tasks: the tasks of the run.
+        decided: the number of the checkpoint that the run began from, 0 for none.
+        interval_us: how long there is between the beginnings of two checkpoints.
+        halt: called after the last checkpoint, when no task has to take another step.
+
+    Attributes:
+        decided: the number of the last checkpoint that was decided.
+        waits_for_room: whether the disk is full, so that nothing is read for now.
+    """
+
+    def __init__(
+        self,
+        durable: Durable,
+        tasks: Sequence[Task],
+        decided: int,
+        interval_us: int,
+        halt: Callable[[], None],
+    ) -> None:
+        self.decided = decided
+        self.waits_for_room = False
+        self._durable = durable
+        self._tasks = tasks
+        self._sources = {task.name: task for task in tasks if isinstance(task, SourceTask)}
+        stages = [stage for task in tasks for stage in task.stages()]
+        self._sinks = {
+            stage.name: stage.operator for stage in stages if isinstance(stage.operator, SinkOperator)
+        }
+        self._interval_s = interval_us / 1e6
+        self._halt = halt
+        self._events: SimpleQueue[_Event] = SimpleQueue()
+        self._given_up = threading.Event()
+        self._coordinator = Coordinator([task.key for task in tasks], decided)
+        self._hints = False
+        self._mark: object = None
+        self._stop_asked = self._over = False
+
+    def reached(self, checkpoint: int, part: TaskPart) -> None:
+        """A barrier has come through a task; called by it."""
+        self._events.put(_Reached(checkpoint, part))
+
+    def ended(self, part: TaskPart) -> None:
+        """A task has ended; called by it."""
+        self._events.put(_Ended(part))
+
+    def stop(self) -> None:
+        """Make one last checkpoint, behind which nothing is read. May be called from any thread."""
+        self._events.put(_Stop())
+
+    def give_up(self) -> None:
+        """The job has failed: make no further checkpoint. May be called from any thread."""
+        self._given_up.set()
+        self._events.put(_GiveUp())
+
+    def run(self) -> None:
+        """Make checkpoints until the last one, or until it is given up."""
+        due = time.monotonic() + self._interval_s
+        while not self._over and not self._given_up.is_set():
+            complete = None
+            if not self._coordinator.is_under_way:
+                is_due = time.monotonic() >= due
+                due = time.monotonic() + self._interval_s if is_due else due
+                complete = self._begin(is_due=is_due)
+            if complete is None and not self._over:
+                event = self._next(None if self._coordinator.is_under_way else due)
+                complete = None if event is None else self._take(event)
+            if complete is not None:
+                self._make(complete)
+                due = max(due, time.monotonic() + _PAUSE * self._interval_s)
+
+    def _next(self, due: float | None) -> _Event | None:
+        """The next event, or nothing when it is time for a checkpoint."""
+        try:
+            return self._events.get(timeout=None if due is None else max(0.0, due - time.monotonic()))
+        except Empty:
+            return None
+
+    def _take(self, event: _Event) -> Complete | None:
+        match event:
+            case _Reached(checkpoint=checkpoint, part=part):
+                return self._coordinator.reached(checkpoint, part)
+            case _Ended(part=part):
+                return self._coordinator.ended(part)
+            case _Stop():
+                self._stop_asked = True
+            case _GiveUp():
+                pass
+        return None
+
+    def _begin(self, *, is_due: bool) -> Complete | None:
+        """Begin a checkpoint, if it is time for one, or for the last one."""
+        last = self._stop_asked or self._coordinator.all_ended
+        if not (is_due or last) or self._given_up.is_set():
+            return None
+        if any(task.is_held for task in self._tasks):
+            # No barrier comes through before a table has been read whole, so nothing was decided yet either.
+            if self._stop_asked:
+                self._over = True
+                self._halt()
+            return None
+        mark = self._progress()
+        if mark == self._mark and not last:
+            return None
+        self._mark = mark
+        checkpoint = self._coordinator.begin(last=last)
+        for source in self._sources.values():
+            source.inject(checkpoint, last=self._stop_asked)
+        return self._coordinator.complete()
+
+    def _progress(self) -> object:
+        """Something that differs when there is anything new to save."""
+        seen = [source.metrics for source in self._sources.values()]
+        seen += [stage.metrics for task in self._tasks for stage in task.stages()]
+        counts = [(each.rows_in, each.rows_out, each.batches, each.rejected, each.watermark) for each in seen]
+        return counts, [task.done for task in self._tasks]
+
+    def _make(self, complete: Complete) -> None:
+        """Write a checkpoint, and once it is decided, let its output out."""
+        store = self._durable.store
+        failpoint("S0.after")
+        written = self._insist(lambda: store.write(self._draft(complete)))
+        assert written is None or written.number == complete.checkpoint, (written, complete.checkpoint)
+        if written is None:
+            return
+        self._hints = True
+        failpoint("S7.before")
+        for name, staged in complete.staged.items():
+            if staged.pieces:
+                publish = partial(self._sinks[name].publish, Decided(complete.checkpoint, staged))
+                self._insist(publish)
+        if self._given_up.is_set():
+            return
+        failpoint("S7.after")
+        for name, position in complete.sources.items():
+            self._sources[name].decided(position)
+        failpoint("S8.after")
+        self.decided = complete.checkpoint
+        store.published(complete.checkpoint)
+        self._insist(store.collect_garbage)
+        failpoint("S9.after")
+        if complete.last:
+            self._over = True
+            self._halt()
+
+    def _draft(self, complete: Complete) -> Draft:
+        operators: dict[str, list[Snapshot]] = {}
+        for part in sorted(complete.operators, key=lambda part: (part.operator, part.instance)):
+            operators.setdefault(part.operator, []).append(part.snapshot)
+        acknowledges = any(source.acknowledges for source in self._sources.values())
+        return Draft(
+            plan=self._durable.plan,
+            operators=operators,
+            sources=complete.sources,
+            staged=complete.staged,
+            hints=self._hints,
+            acknowledges=acknowledges,
+            settings=self._durable.settings,
+        )
+
+    def _insist(self, act: Callable[[], T]) -> T | None:
+        """Do something, again and again as long as the disk is full; nothing is read meanwhile."""
+        while not self._given_up.is_set():
+            try:
+                result = act()
+            except Exception as error:
+                if not is_full_disk(error):
+                    raise
+                self._wait_for_room()
+                continue
+            if self.waits_for_room:
+                self.waits_for_room = False
+                self._pause(paused=self._stop_asked)
+            return result
+        return None
+
+    def _wait_for_room(self) -> None:
+        self.waits_for_room = True
+        self._pause(paused=True)
+        self._given_up.wait(RETRY_S)
+
+    def _pause(self, *, paused: bool) -> None:
+        for source in self._sources.values():
+            source.pause(paused=paused)

@@ -1,0 +1,52 @@
+"""Parts of a checkpoint: what each task gives for it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from streame.core.staging import Staged
+from streame.state.snapshot import Snapshot
+
+Json: TypeAlias = Any
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorPart:
+    """The state of one instance of an operator.
+
+    Args:
+        operator: its name.
+        instance: its number.
+        snapshot: the state.
+    """
+
+    operator: str
+    instance: int
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPart:
+    """What one task gives for a checkpoint.
+
+    Args:
+        task: its key among all tasks.
+        operators: the states of its operators that keep something.
+        staged: by sink, the output since the last part.
+        source: the position of its source, if it reads one.
+    """
+
+    task: str
+    operators: Sequence[OperatorPart] = ()
+    staged: Mapping[str, Staged] = field(default_factory=dict)
+    source: Json = None
+
+
+class Checkpointer(Protocol):
+    """Who takes the parts of tasks."""
+
+    def reached(self, checkpoint: int, part: TaskPart) -> None:
+        """A barrier has come through a task."""
+
+    def ended(self, part: TaskPart) -> None:
+        """A task has nothing left to do; this is its part of every checkpoint whose barrier did not come to it."""

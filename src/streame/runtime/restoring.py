@@ -1,0 +1,72 @@
+"""Restoring: the states of a checkpoint into the tasks of a run, which may have another parallelism."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from streame.core.clock import Clock
+from streame.runtime.graph import Graph, OperatorVertex
+from streame.runtime.partition import owners
+from streame.runtime.source_task import SourceTask
+from streame.runtime.stage import Stage
+from streame.runtime.task import Task
+from streame.state.checkpoint.store import Recovered, RecoveredState
+from streame.state.snapshot import Mine
+
+
+def restore(tasks: Sequence[Task], graph: Graph, recovered: Recovered, clock: Clock) -> None:
+    """Put the state of a checkpoint into tasks that have been opened.
+
+    An operator of which the checkpoint has nothing begins anew.
+
+    Args:
+        tasks: all tasks of the graph.
+        graph: what they run.
+        recovered: the checkpoint.
+        clock: the wall clock, for operators that are opened only to be taken apart.
+
+    Raises:
+        CheckpointDamaged: when a state is not what was written.
+    """
+    stages: dict[str, list[Stage]] = {}
+    for task in tasks:
+        if isinstance(task, SourceTask) and task.name in recovered.sources:
+            task.restore(recovered.sources[task.name])
+        for stage in task.stages():
+            stages.setdefault(stage.name, []).append(stage)
+    for name, instances in stages.items():
+        states = recovered.instances(name)
+        if not states or not instances[0].keeps:
+            continue
+        instances.sort(key=lambda stage: stage.instance)
+        if len(states) == len(instances):
+            for stage, state in zip(instances, states, strict=True):
+                stage.restore(state.values())
+        else:
+            _share_out(graph, name, states, instances, clock)
+
+
+def _share_out(
+    graph: Graph, name: str, states: Sequence[RecoveredState], instances: Sequence[Stage], clock: Clock
+) -> None:
+    """Share the states of a number of instances out among another number of them, by the keys that each owns."""
+    vertex = graph.vertices[name]
+    assert isinstance(vertex, OperatorVertex), name
+    others = [_opened(name, vertex, state, clock) for state in states]
+    for stage in instances:
+        stage.absorb(others, _mine(stage.instance, len(instances)))
+
+
+def _opened(name: str, vertex: OperatorVertex, state: RecoveredState, clock: Clock) -> Stage:
+    stage = Stage(name, vertex.make(), [edge.port for edge in vertex.inputs])
+    stage.open_apart(clock)
+    stage.restore(state.values())
+    return stage
+
+
+def _mine(instance: int, instances: int) -> Mine:
+    def mine(keys: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        return owners(keys, instances) == instance
+
+    return mine
