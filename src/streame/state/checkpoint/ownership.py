@@ -91,6 +91,7 @@ def _settle(disk: Disk, job: str, where: str) -> None:
         disk.make_directory(folder)
     if owner is None:
         write_format(disk, job)
+    must_last(disk.sync_directory, "")  # also what a process that was killed had not made last
 
 
 def write_format(disk: Disk, job: str) -> None:
