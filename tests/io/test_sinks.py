@@ -162,7 +162,7 @@ def test_a_reader_never_sees_half_a_part(
     tmp_path: Path, form: str, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(output_file, "_MEMORY_BYTES", 1)
-    monkeypatch.setattr(output_file, "_ENCODE_ROWS", 1)
+    monkeypatch.setattr(output_file, "ENCODE_ROWS", 1)
     frame = pl.DataFrame({"n": range(rows)})
     sink = file_sink(f"{tmp_path}/", FORMATS[form][0], part_rows=2)
     sink.open(frame.schema)

@@ -1,14 +1,17 @@
 """Dead letters as NDJSON part files that a person can read."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
 from streame.core.clock import Clock
 from streame.core.deadletters import DEAD_LETTER_SCHEMA
+from streame.core.staging import Decided, Outbox, Staged
 from streame.io.formats.encoders import NdjsonEncoder
 from streame.io.parts import PartFiles, PartLimits
-from streame.io.sink import Sink
+from streame.io.sink import TransactionalSink
+from streame.storage.disk import Disk
 
 _COLUMNS = [name for name in DEAD_LETTER_SCHEMA if name != "at"]
 READABLE_SCHEMA = pl.Schema(
@@ -33,19 +36,25 @@ def _text(raw: bytes) -> str | None:
         return None
 
 
-class DeadLetterFiles(Sink):
-    """A directory of NDJSON part files with dead letters, there to be read within about a second.
+class DeadLetterFiles(TransactionalSink):
+    """A directory of NDJSON part files with dead letters.
+
+    Without checkpoints they are there to be read within about a second; with them they appear with the other output
+    of their checkpoint, each once.
 
     Args:
         directory: made if it does not exist; a second run appends.
         clock: for the interval between parts.
+        disk: the directory, for what decides about its content.
     """
 
-    def __init__(self, directory: Path, clock: Clock | None = None) -> None:
-        self._parts = PartFiles(directory, NdjsonEncoder(), PartLimits(interval="1s"), clock)
+    def __init__(self, directory: Path, clock: Clock | None = None, disk: Disk | None = None) -> None:
+        self._parts = PartFiles(directory, NdjsonEncoder(), PartLimits(interval="1s"), clock, disk)
+        self._staged = False
 
     def open(self, schema: pl.Schema) -> None:
         """Make the directory; the schema is `DEAD_LETTER_SCHEMA`."""
+        self._staged = False
         self._parts.open(READABLE_SCHEMA)
 
     def write(self, frame: pl.DataFrame) -> None:
@@ -61,5 +70,24 @@ class DeadLetterFiles(Sink):
         self._parts.close()
 
     def abort(self) -> None:
-        """The job failed, most likely because of these very rows: make them visible all the same."""
-        self._parts.close()
+        """The job failed, most likely because of these very rows: make them visible all the same.
+
+        With checkpoints they come again, when the job goes on from the last one.
+        """
+        if self._staged:
+            self._parts.abort()
+        else:
+            self._parts.close()
+
+    def join_checkpoints(self, decided: Sequence[Decided], outbox: Outbox) -> None:
+        """Publish what is decided, and remove what is not."""
+        self._staged = True
+        self._parts.join_checkpoints(decided, outbox)
+
+    def stage(self) -> Staged:
+        """Finish the part, and say which parts have become whole."""
+        return self._parts.stage()
+
+    def publish(self, decided: Decided) -> None:
+        """Make the dead letters of a checkpoint visible."""
+        self._parts.publish(decided)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from streame.core.clock import Clock
 from streame.errors import PlanError
-from streame.io.formats.encoders import Encoder, LineCompression
+from streame.io.formats.encoders import Encoder, LineCompression, LineEncoder
 from streame.io.parts import PartFiles, PartLimits
 from streame.io.paths import require_local
 from streame.io.single_file import SingleFile
+from streame.io.whole_file import WholeFile
 
 _COMPRESSION: dict[str, LineCompression] = {".gz": "gzip", ".zst": "zstd"}
 
@@ -33,7 +34,7 @@ def file_sink(
     part_bytes: int | None = None,
     part_interval: str | timedelta | None = None,
     clock: Clock | None = None,
-) -> PartFiles | SingleFile:
+) -> PartFiles | SingleFile | WholeFile:
     """The sink that writes to a path.
 
     Args:
@@ -58,4 +59,6 @@ def file_sink(
             f"part_rows, part_bytes and part_interval are for a directory of parts, but {os.fspath(path)!r} "
             "is one file; end the path with '/' for a directory, or leave them out"
         )
-    return SingleFile(Path(path), encoder)
+    if isinstance(encoder, LineEncoder):
+        return SingleFile(Path(path), encoder)
+    return WholeFile(Path(path), encoder)

@@ -4,19 +4,25 @@ import fcntl
 import os
 import re
 import shutil
+from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from secrets import token_hex
 
 import polars as pl
 
 from streame.core.clock import Clock, SystemClock
 from streame.core.durations import duration_us
+from streame.core.staging import Decided, Outbox, Staged
 from streame.errors import ConnectorError, PlanError
+from streame.io.commit_log import COMMITS, PRIVATE, README, STAGED, CommitLog, Part, digest_of
 from streame.io.formats.encoders import Encoder
-from streame.io.output_file import OutputFile, naming, open_file, sync
-from streame.io.sink import Sink
+from streame.io.output_file import OutputFile, naming, open_file, synced
+from streame.io.sink import TransactionalSink
+from streame.storage.disk import Disk, LocalDisk
 
 _PART = re.compile(r"part-(\d+)\.")
 
@@ -28,7 +34,8 @@ class PartLimits:
     Args:
         rows: rows in a part, exactly.
         size: bytes, about: of the file for NDJSON and CSV, of the rows in memory for Parquet and IPC.
-        interval: how long a part may wait for more rows after its first ones.
+        interval: how long a part may wait for more rows after its first ones; with checkpoints no part waits longer
+            than for the next one.
     """
 
     rows: int = 1_000_000
@@ -42,20 +49,27 @@ class PartLimits:
         duration_us(self.interval, where="part_interval")
 
 
-class PartFiles(Sink):
-    """Writes `part-00000.parquet`, `part-00001.parquet` and so on into a directory.
+class PartFiles(TransactionalSink):
+    """Writes rows into a directory as parts, each of which is whole when it gets its name.
 
-    Numbers go on after the highest part that is there, so a second run appends. A part is written in
-    `_streame/tmp` and renamed when it is whole and on the disk: whoever reads `part-*` never sees half a file.
-    Polars reads a directory with all folders in it, so a text lies there too while the sink runs: it makes Polars
-    refuse the directory as a whole, and is gone at the end. If the job fails, the finished parts stay. One sink
-    at a time may write to a directory.
+    Without checkpoints they are `part-00000.parquet`, `part-00001.parquet` and so on. Numbers go on after the highest
+    part that is there, so a second run appends. A part is written in `_streame/tmp` and renamed when it is on the
+    disk: whoever reads `part-*` never sees half a file. Polars reads a directory with all folders in it, so a text
+    lies there too while rows are written: it makes Polars refuse the directory as a whole, and is gone at the end. If
+    the job fails, the finished parts stay.
+
+    With checkpoints parts are finished by their rows and bytes and at each checkpoint, and wait in `_streame/tmp`
+    until it is decided. Then they get names in the order of their rows, and the commit log (`io/commit_log.py`) says
+    that they count. A directory is one or the other: it is refused if it was begun in the other way, or by another job.
+
+    One sink at a time may write to a directory.
 
     Args:
         directory: made if it does not exist.
         encoder: the format.
         limits: when a part is finished.
         clock: for `limits.interval`.
+        disk: the directory, for what decides about its content.
     """
 
     def __init__(
@@ -64,59 +78,64 @@ class PartFiles(Sink):
         encoder: Encoder,
         limits: PartLimits = PartLimits(),
         clock: Clock | None = None,
+        disk: Disk | None = None,
     ) -> None:
         self._directory = directory
         self._encoder = encoder
         self._limits = limits
         self._interval_us = duration_us(limits.interval, where="part_interval")
         self._clock = clock or SystemClock()
-        self._private = directory / "_streame"
-        self._temporary = self._private / "tmp"
-        self._notice = self._private / "running"
+        self._disk = disk or LocalDisk(directory)
+        self._notice = directory / PRIVATE / "running"
         self._lock: int | None = None
         self._part: OutputFile | None = None
-        self._part_path = directory
+        self._part_name = ""
         self._due_us = 0
+        self._next: int | None = None
+        self._log: CommitLog | None = None
 
     def open(self, schema: pl.Schema) -> None:
-        """Make the directory, take it for this sink, and find the next number."""
+        """Make the directory and take it for this sink."""
         self._schema = schema
+        self._accepted: deque[pl.DataFrame] = deque()
+        self._sealed: list[Part] = []
+        self._own = token_hex(8)
+        self._begun = 0
+        self._next = self._log = None
         with naming(self._directory):
             if self._directory.is_file():
                 raise NotADirectoryError(
                     "it is a file; one file is written to a path with a suffix, like out.csv"
                 )
-            self._directory.mkdir(parents=True, exist_ok=True)
+            self._disk.make_directory("")
             self._take()
-            shutil.rmtree(self._temporary, ignore_errors=True)  # what a crash has left
-            self._temporary.mkdir(parents=True)
-            self._notice.write_text(f"A job is writing here. Read part-*{self._encoder.suffix}\n")
-            found = [_PART.match(path.name) for path in self._directory.iterdir()]
-        self._next = max((int(part[1]) for part in found if part), default=-1) + 1
 
     def write(self, frame: pl.DataFrame) -> None:
-        """Take some rows, and finish as many parts as they fill."""
+        """Take some rows, and finish as many parts as they fill.
+
+        With checkpoints the rows of the call before are worked on first: if that fails, these are not taken yet.
+        """
         with naming(self._directory):
-            while frame.height:
-                part = self._part or self._begin()
-                room = self._limits.rows - part.rows
-                part.append(frame.head(room))
-                frame = frame.slice(room)
-                if part.rows >= self._limits.rows or part.size >= self._limits.size:
-                    self._publish(part)
-            self._publish_if_due()
+            self._settle()
+            self._accepted.append(frame)
+            if self._log is None:
+                self._settle()
+                self._seal_if_due()
 
     def flush(self) -> None:
-        """Finish the part if it has waited long enough."""
-        with naming(self._directory):
-            self._publish_if_due()
+        """Finish the part if it has waited long enough; with checkpoints nothing appears before `publish`."""
+        if self._log is None:
+            with naming(self._directory):
+                self._settle()
+                self._seal_if_due()
 
     def close(self) -> None:
-        """Finish the last part."""
+        """Finish the last part; with checkpoints what was not staged is given up."""
         try:
-            with naming(self._directory):
-                if self._part is not None:
-                    self._publish(self._part)
+            if self._log is None:
+                with naming(self._directory):
+                    self._settle()
+                    self._seal()
         finally:
             self.abort()  # of nothing, unless the last part could not be written
 
@@ -125,25 +144,119 @@ class PartFiles(Sink):
         if self._part is not None:
             self._part.discard()
             self._part = None
-        self._leave()
+            with suppress(OSError):  # the next run removes it
+                self._disk.remove(self._part_name)
+        if self._lock is not None:
+            if self._log is None and self._next is not None:
+                self._tidy_up()
+            os.close(self._lock)
+            self._lock = None
+
+    def join_checkpoints(self, decided: Sequence[Decided], outbox: Outbox) -> None:
+        """Publish what is decided, and remove what is not.
+
+        Raises:
+            ConnectorError: when the directory belongs to another job, or was written without checkpoints.
+            SinkRegressed: when commits are missing that are not among `decided`.
+        """
+        with naming(self._directory):
+            self._log = CommitLog(self._directory, self._disk, self._encoder.suffix, self._own)
+            self._written = self._log.join(decided, token_hex(16))
+
+    def stage(self) -> Staged:
+        """Finish the part, and say which parts have become whole."""
+        with naming(self._directory):
+            self._settle()
+            self._seal()
+            if self._sealed:
+                synced(self._disk, STAGED, directory=True)
+        pieces, self._sealed = self._sealed, []
+        return Staged([part.as_json() for part in pieces], self._written.as_json())
+
+    def publish(self, decided: Decided) -> None:
+        """Give the parts of a checkpoint their names, and commit them."""
+        assert self._log is not None, "join_checkpoints comes first"
+        with naming(self._directory):
+            self._log.publish(decided)
+
+    def _settle(self) -> None:
+        """Work on the rows that were taken. If it fails, it goes on where it was when it is called again."""
+        self._spill()
+        while self._accepted:
+            frame = self._accepted[0]
+            if not frame.height:
+                self._accepted.popleft()
+                continue
+            part = self._part or self._begin()
+            room = self._limits.rows - part.rows
+            part.append(frame.head(room))
+            if frame.height > room:
+                self._accepted[0] = frame.slice(room)
+            else:
+                self._accepted.popleft()
+            self._spill()
+
+    def _spill(self) -> None:
+        """Write what is too much for memory, and finish a part that is full."""
+        part = self._part
+        if part is not None:
+            part.spill()
+            if part.rows >= self._limits.rows or part.size >= self._limits.size:
+                self._seal()
 
     def _begin(self) -> OutputFile:
-        self._part_path = self._temporary / f"part-{self._next:05}{self._encoder.suffix}.tmp"
-        self._part = open_file(self._part_path, self._encoder, self._schema)
+        if self._log is None and self._next is None:
+            self._next = self._begin_plain()
+        self._part_name = f"{STAGED}/{self._own}-{self._begun:08}{self._encoder.suffix}.tmp"
+        self._begun += 1
+        path = self._directory / self._part_name
+        try:
+            self._part = open_file(path, self._encoder, self._schema)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
         self._due_us = self._clock.now_us() + self._interval_us
         return self._part
 
-    def _publish_if_due(self) -> None:
-        if self._part is not None and self._clock.now_us() >= self._due_us:
-            self._publish(self._part)
+    def _begin_plain(self) -> int:
+        """Get ready to write without checkpoints, and find the next number."""
+        if self._disk.names(COMMITS):
+            raise ConnectorError(
+                f"{self._directory}: belongs to a job with checkpoints: its commit log says which parts count, and "
+                "what is written without checkpoints would not; run that job with its checkpoints, or write to "
+                "another directory"
+            )
+        for left in (STAGED, COMMITS):  # by a crash
+            self._disk.remove_directory(left)
+        self._disk.remove(README)
+        self._disk.make_directory(STAGED)
+        self._notice.write_text(f"A job is writing here. Read part-*{self._encoder.suffix}\n")
+        found = [_PART.match(name) for name in self._disk.names("")]
+        return max((int(part[1]) for part in found if part), default=-1) + 1
 
-    def _publish(self, part: OutputFile) -> None:
+    def _seal_if_due(self) -> None:
+        if self._part is not None and self._clock.now_us() >= self._due_us:
+            self._seal()
+
+    def _seal(self) -> None:
+        """Finish the part: it appears, or with checkpoints waits to be staged."""
+        part = self._part
+        if part is None:
+            return
         part.finish()
-        sync(self._part_path)
-        self._part_path.rename(self._directory / self._part_path.stem)
-        sync(self._directory)
+        synced(self._disk, self._part_name)
+        if self._log is None:
+            assert self._next is not None
+            self._disk.rename(self._part_name, f"part-{self._next:05}{self._encoder.suffix}")
+            synced(self._disk, "", directory=True)
+            self._next += 1
+        else:
+            size = self._disk.size(self._part_name)
+            assert size is not None
+            name = self._part_name.removeprefix(f"{STAGED}/")
+            self._sealed.append(Part(name, part.rows, size, digest_of(self._disk, self._part_name)))
+            self._written = self._written.and_part(self._sealed[-1])
         self._part = None
-        self._next += 1
 
     def _take(self) -> None:
         self._lock = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -156,12 +269,8 @@ class PartFiles(Sink):
                 f"cannot write {self._directory}: another sink is writing to this directory; give each its own"
             ) from error
 
-    def _leave(self) -> None:
-        if self._lock is None:
-            return
-        shutil.rmtree(self._temporary, ignore_errors=True)
+    def _tidy_up(self) -> None:
+        shutil.rmtree(self._directory / STAGED, ignore_errors=True)
         with suppress(OSError):  # something else is kept there
             self._notice.unlink(missing_ok=True)
-            self._private.rmdir()
-        os.close(self._lock)
-        self._lock = None
+            (self._directory / PRIVATE).rmdir()

@@ -1,10 +1,13 @@
 """The interface of a sink: where rows go."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import polars as pl
 
 from streame.core.staging import Decided, Outbox, Staged
+
+Delivery = Literal["exactly_once", "at_least_once"]
 
 
 class Sink:
@@ -25,6 +28,18 @@ class Sink:
 
     separate: bool = True
     """Whether writing is work or waiting enough to have a thread of its own."""
+
+    @property
+    def delivery(self) -> Delivery:
+        """What a job with checkpoints promises of its rows: of this sink that none is lost, but some may come twice."""
+        return "at_least_once"
+
+    def check_checkpoints(self) -> None:
+        """Called before a job with checkpoints starts; a sink that cannot be used there says so.
+
+        Raises:
+            PlanError: with the reason and the way out.
+        """
 
     def open(self, schema: pl.Schema) -> None:
         """Get ready to take rows; called once for every run, before the first source is read.
@@ -65,6 +80,11 @@ class TransactionalSink(Sink):
     may be called again for the same checkpoint after a crash at any moment of the first call, then in a new process.
     If `write` or `stage` raises an `OSError` because the disk is full, it will be called again with the same rows.
     """
+
+    @property
+    def delivery(self) -> Delivery:
+        """What a job with checkpoints promises of its rows: that each comes once."""
+        return "exactly_once"
 
     def join_checkpoints(self, decided: Sequence[Decided], outbox: Outbox) -> None:
         """Begin, or go on where the last checkpoint was.

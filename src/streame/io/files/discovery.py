@@ -10,6 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from streame.errors import ConnectorError, PlanError
+from streame.io.commit_log import committed
 from streame.io.paths import require_local
 
 PathLike = str | os.PathLike[str]
@@ -20,7 +21,7 @@ Paths = PathLike | Sequence[PathLike]
 class FileSet:
     """The files that some paths mean, now and later.
 
-    A directory means all files below it. Files and directories whose names begin with `.` or `_` or end in
+    A directory means all files below it; of one that a job with checkpoints writes, only what is committed. Files and directories whose names begin with `.` or `_` or end in
     `.tmp` are left out: that is how writers name what is not finished or is no data. A glob means what it says.
 
     Args:
@@ -119,13 +120,14 @@ def _matching(pattern: str) -> Iterator[str]:
 
 
 def _below(directory: str) -> Iterator[str]:
+    counts = committed(directory)
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.name.startswith((".", "_")) or entry.name.endswith(".tmp"):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 yield from _below(entry.path)
-            elif entry.is_file():
+            elif entry.is_file() and (counts is None or counts(entry.name)):
                 yield entry.path
 
 

@@ -1,0 +1,341 @@
+"""The commit log of a directory: which of its parts count, one create-only file for each checkpoint that has output.
+
+out/part-0-0000000012-000000-1a2b3c4d.parquet    shard, checkpoint, place within it, digest
+out/_streame/commits/12.json                     its parts, and how many there are up to here
+out/_streame/tmp/...                             what is not finished or not decided
+"""
+
+import json
+import re
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from xxhash import xxh3_128
+
+from streame.core.staging import Decided, Json
+from streame.errors import CheckpointDamaged, ConnectorError, SinkRegressed
+from streame.io.output_file import synced
+from streame.storage.disk import Disk
+
+PRIVATE = "_streame"
+COMMITS = "_streame/commits"
+STAGED = "_streame/tmp"
+README = "_streame/README.txt"
+
+_COMMIT = re.compile(r"(\d+)\.json")
+_PART = re.compile(r"part-\d+-(\d{10,})-\d{6,}-[0-9a-f]{8}\.")
+_ANY_PART = re.compile(r"part-\d+[-.]")
+_FORMAT = 1
+_READ_BYTES = 8 * 2**20
+_WAY_OUT = "write to another directory, run the job with the checkpoints that belong to this one, or empty it"
+_BEGIN_ANEW = "bring back what was there, or begin anew with an empty directory and new checkpoints"
+_EXPLAINED = """\
+This directory is written by a job with checkpoints. The files in commits/ list the parts that count; `tmp` holds what
+does not count yet. Read it with streame's scan functions, or part-* with any other program.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part that is whole and on the disk.
+
+    Args:
+        name: of its file; of its staged one before it is published.
+        rows: how many it has.
+        bytes: how long it is.
+        digest: xxh3_128 of its bytes.
+    """
+
+    name: str
+    rows: int
+    bytes: int
+    digest: str
+
+    def as_json(self) -> Json:
+        """The part as a JSON value."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a sink has staged in its whole life.
+
+    Args:
+        sink: a number at random that was drawn when it began, which no other sink has.
+        parts: how many.
+        rows: how many.
+    """
+
+    sink: str
+    parts: int = 0
+    rows: int = 0
+
+    def and_part(self, part: Part) -> "Written":
+        """The same with one part more."""
+        return Written(self.sink, self.parts + 1, self.rows + part.rows)
+
+    def as_json(self) -> Json:
+        """The counts as a JSON value."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The file of one checkpoint.
+
+    Args:
+        checkpoint: its number.
+        commit: how many commits there are up to here, so that one that is gone is noticed.
+        written: everything up to here.
+        parts: those of this checkpoint, in order.
+    """
+
+    checkpoint: int
+    commit: int
+    written: Written
+    parts: tuple[Part, ...]
+
+    def encoded(self) -> bytes:
+        """The text of the file."""
+        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1).encode()
+
+    @classmethod
+    def decoded(cls, place: str, text: bytes) -> "Commit":
+        """The commit in a file.
+
+        Raises:
+            ConnectorError: when it is none that this version can read.
+        """
+        try:
+            found: dict[str, Any] = json.loads(text)
+            if found.pop("format") != _FORMAT:
+                raise ConnectorError(f"{place}: was written by a newer version of Streame; use that one")
+            parts = tuple(Part(**part) for part in found.pop("parts"))
+            return cls(written=Written(**found.pop("written")), parts=parts, **found)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConnectorError(
+                f"{place}: is no commit of Streame ({error}); bring back the file that was there"
+            ) from error
+
+
+def committed(directory: str | Path) -> Callable[[str], bool] | None:
+    """Which files of a directory count.
+
+    To be asked before the directory is listed: the parts of a commit are there before it.
+
+    Returns:
+        Whether a name is that of a committed part; `None` if the directory has no commit log.
+    """
+    try:
+        names = [path.name for path in (Path(directory) / COMMITS).iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    numbers = set(_numbers(names))
+
+    def counts(name: str) -> bool:
+        found = _PART.match(name)
+        return found is not None and int(found[1]) in numbers
+
+    return counts
+
+
+def _numbers(names: Iterable[str]) -> list[int]:
+    return sorted(int(found[1]) for name in names if (found := _COMMIT.fullmatch(name)))
+
+
+class CommitLog:
+    """The commit log of a directory, as its one writer sees it.
+
+    Args:
+        directory: for messages.
+        disk: the directory.
+        suffix: how the names of parts end.
+        own: how the names of staged parts begin that this process has written, which need no second look.
+    """
+
+    def __init__(self, directory: Path, disk: Disk, suffix: str, own: str) -> None:
+        self._directory = directory
+        self._disk = disk
+        self._suffix = suffix
+        self._own = own
+        self._numbers: list[int] = []
+
+    def join(self, decided: Sequence[Decided], new: str) -> Written:
+        """Publish what is decided, remove what is not, and say what has been written so far.
+
+        Args:
+            decided: the output of the checkpoints that are kept, oldest first.
+            new: the number of a sink that begins here.
+
+        Raises:
+            ConnectorError: when the directory belongs to somebody else, or is ahead of the checkpoints.
+            SinkRegressed: when a commit is missing that is not among `decided`.
+        """
+        known = [one for one in decided if one.staged.note is not None]
+        written = Written(**known[-1].staged.note) if known else Written(new)
+        self._numbers = _numbers(self._disk.names(COMMITS))
+        self._require_ours(written, known)
+        self._begin()
+        if known:
+            self._require_complete(known[0])
+        for one in known:
+            self.publish(one)
+        for name in self._disk.names(STAGED):
+            self._clear(f"{STAGED}/{name}")
+        return written
+
+    def publish(self, decided: Decided) -> None:
+        """Make the parts of a checkpoint count; what is done already is not done again.
+
+        Raises:
+            ConnectorError: when something else has the name of a part or of the commit.
+            SinkRegressed: when a part is neither staged nor there.
+            CheckpointDamaged: when a staged part is not what was written.
+        """
+        staged = [Part(**piece) for piece in decided.staged.pieces]
+        if not staged:
+            return
+        commit = self._commit_of(decided, staged)
+        if (there := self._read(decided.checkpoint)) is None:
+            for one, part in zip(staged, commit.parts, strict=True):
+                self._link(one, part)
+            synced(self._disk, "", directory=True)
+            self._write(commit)
+        elif (there.written, there.parts) != (commit.written, commit.parts):
+            raise ConnectorError(
+                f"{self._place(commit.checkpoint)}: is the commit of other output than that of checkpoint "
+                f"{commit.checkpoint}; {_WAY_OUT}"
+            )
+        synced(self._disk, COMMITS, directory=True)
+        if there is None:
+            insort(self._numbers, commit.checkpoint)
+        for part in staged:
+            self._disk.remove(f"{STAGED}/{part.name}")
+
+    def _begin(self) -> None:
+        """Make the folders, and make sure of the names that are there: after a mere crash a power cut may still come."""
+        for folder in (STAGED, COMMITS):
+            self._disk.make_directory(folder)
+        for folder in ("", PRIVATE, COMMITS, STAGED):
+            synced(self._disk, folder, directory=True)
+        if self._disk.size(README) is None:
+            self._disk.write(README, [_EXPLAINED.encode()])
+
+    def _require_ours(self, written: Written, known: Sequence[Decided]) -> None:
+        numbers = self._numbers
+        if numbers and (found := self._must_read(numbers[-1])).written.sink != written.sink:
+            whose = "another job" if known else "a job with other checkpoints than those of this run"
+            raise ConnectorError(
+                f"{self._directory}: holds {found.written.rows:,} rows of {whose}, committed up to checkpoint "
+                f"{numbers[-1]}; {_WAY_OUT}"
+            )
+        if known and numbers and numbers[-1] > known[-1].checkpoint:
+            raise ConnectorError(
+                f"{self._directory}: holds the output of checkpoint {numbers[-1]}, but the newest checkpoint is "
+                f"{known[-1].checkpoint}, so rows would be written twice; bring the newer checkpoints back, or write "
+                "to another directory with new checkpoints"
+            )
+        parts = [name for name in self._disk.names("") if _ANY_PART.match(name)]
+        if parts and not numbers and not written.parts:
+            raise ConnectorError(
+                f"{self._directory}: holds parts of a run without checkpoints, like {parts[0]}; readers of the commit "
+                "log would not see them. Move them away, or write to another directory"
+            )
+
+    def _require_complete(self, oldest: Decided) -> None:
+        """Everything that was written before the oldest kept checkpoint must be there."""
+        before = oldest.staged.note["parts"] - len(oldest.staged.pieces)
+        numbers = self._numbers[: bisect_left(self._numbers, oldest.checkpoint)]
+        last = self._must_read(numbers[-1]) if numbers else None
+        found = last.written.parts if last else 0
+        if found == before and (last is None or last.commit == len(numbers)):
+            return
+        raise SinkRegressed(
+            f"{self._directory}: lacks output that was committed before checkpoint {oldest.checkpoint}: {before:,} "
+            f"parts were written, and the {len(numbers):,} commits that are there, up to checkpoint "
+            f"{numbers[-1] if numbers else 0}, are not all of them; {_BEGIN_ANEW}"
+        )
+
+    def _commit_of(self, decided: Decided, staged: Sequence[Part]) -> Commit:
+        number = decided.checkpoint
+        parts = [
+            Part(
+                f"part-0-{number:010}-{place:06}-{one.digest[:8]}{self._suffix}",
+                one.rows,
+                one.bytes,
+                one.digest,
+            )
+            for place, one in enumerate(staged)
+        ]
+        earlier = bisect_left(self._numbers, number)
+        return Commit(number, earlier + 1, Written(**decided.staged.note), tuple(parts))
+
+    def _link(self, staged: Part, part: Part) -> None:
+        source = f"{STAGED}/{staged.name}"
+        if self._disk.size(part.name) is not None:
+            if self._digest(part.name) != part.digest:
+                raise ConnectorError(
+                    f"{self._directory / part.name}: is not what was written under this name; remove it"
+                )
+            return
+        if self._disk.size(source) is None:
+            raise SinkRegressed(
+                f"{self._directory / part.name}: is gone, and not staged any more; {_BEGIN_ANEW}"
+            )
+        if not staged.name.startswith(self._own) and self._digest(source) != staged.digest:
+            raise CheckpointDamaged(
+                f"{self._directory / source}: is not what was written: the output of a checkpoint is damaged, and is "
+                "not published; bring back the file that was there"
+            )
+        self._disk.link(source, part.name)
+
+    def _write(self, commit: Commit) -> None:
+        temporary = f"{STAGED}/{self._own}-commit-{commit.checkpoint}.tmp"
+        try:
+            self._disk.write(temporary, [commit.encoded()])
+            synced(self._disk, temporary)
+            self._disk.link(temporary, f"{COMMITS}/{commit.checkpoint}.json")
+        finally:
+            self._disk.remove(temporary)
+
+    def _digest(self, path: str) -> str:
+        return digest_of(self._disk, path)
+
+    def _read(self, number: int) -> Commit | None:
+        try:
+            text = self._disk.read(f"{COMMITS}/{number}.json")
+        except FileNotFoundError:
+            return None
+        return Commit.decoded(self._place(number), text)
+
+    def _must_read(self, number: int) -> Commit:
+        commit = self._read(number)
+        assert commit is not None, number
+        return commit
+
+    def _place(self, number: int) -> str:
+        return str(self._directory / COMMITS / f"{number}.json")
+
+    def _clear(self, path: str) -> None:
+        if path.endswith(".pieces"):
+            self._disk.remove_directory(path)
+        else:
+            self._disk.remove(path)
+
+
+def digest_of(disk: Disk, path: str) -> str:
+    """The digest of a file, as it stands in commits."""
+    digest = xxh3_128()
+    for piece in _pieces(disk, path):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _pieces(disk: Disk, path: str) -> Iterator[bytes]:
+    offset = 0
+    while piece := disk.read(path, offset, _READ_BYTES):
+        yield piece
+        offset += len(piece)
