@@ -22,7 +22,7 @@ from streame.testing.memory_checkpoints import MemoryCheckpoints
 HANGS_AFTER_S = 30.0
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """The process has died."""
 
 
@@ -111,7 +111,7 @@ class World:
 
         def on_write(number: int) -> None:
             if crash_at(number):
-                raise Crash
+                raise CrashError
 
         self.runs += 1
         self.store.on_write = on_write
@@ -121,6 +121,6 @@ class World:
         run.start()
         try:
             assert run.wait(HANGS_AFTER_S), "the job hangs"
-        except Crash:
+        except CrashError:
             return False
         return True

@@ -78,4 +78,4 @@ def open_store(place: str, job: str) -> CheckpointStore:
         place: a directory, or the URL of an object store.
         job: the name of the job.
     """
-    return LocalCheckpoints(LocalDisk(Path(place).absolute()), job)
+    return LocalCheckpoints(Path(place).absolute(), job)

@@ -76,6 +76,8 @@ class LocalRun:
         """
         keep_freed_memory()
         if self._durable is not None:
+            for sink in self._sinks():
+                sink.check_checkpoints()
             self._durable.store.claim()
         opened: list[Task] = []
         try:
@@ -101,11 +103,10 @@ class LocalRun:
             check_plan(recovered.plan, durable.plan, durable.allow_dropped)
             restore(self._tasks, self._graph, recovered, self._clock)
             self._resumed = True
-        for task in self._tasks:
-            for stage in task.stages():
-                if isinstance(stage.operator, SinkOperator) and stage.operator.joins_checkpoints:
-                    decided = recovered.decided.get(stage.name, ()) if recovered is not None else ()
-                    stage.operator.join_checkpoints(decided, store.outbox(stage.name))
+        for sink in self._sinks():
+            if sink.joins_checkpoints:
+                decided = recovered.decided.get(sink.name, ()) if recovered is not None else ()
+                sink.join_checkpoints(decided, store.outbox(sink.name))
         if recovered is not None:
             store.published(recovered.number)
         number = 0 if recovered is None else recovered.number
@@ -242,9 +243,12 @@ class LocalRun:
         """Whether a disk is full."""
         if self._checkpointing is None:
             return False
-        operators = (stage.operator for task in self._tasks for stage in task.stages())
-        sinks = (each for each in operators if isinstance(each, SinkOperator))
-        return self._checkpointing.waits_for_room or any(sink.waits_for_room for sink in sinks)
+        return self._checkpointing.waits_for_room or any(sink.waits_for_room for sink in self._sinks())
+
+    def _sinks(self) -> list[SinkOperator]:
+        """The operators at the end."""
+        operators = [stage.operator for task in self._tasks for stage in task.stages()]
+        return [each for each in operators if isinstance(each, SinkOperator)]
 
     def _timeout_s(self) -> float:
         timeout_s = self._config.shutdown_timeout_us / 1e6

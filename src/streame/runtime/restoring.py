@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import polars as pl
 
 from streame.core.clock import Clock
+from streame.core.time import Mask
 from streame.runtime.graph import Graph, OperatorVertex
 from streame.runtime.partition import owners
 from streame.runtime.source_task import SourceTask
@@ -66,7 +66,8 @@ def _opened(name: str, vertex: OperatorVertex, state: RecoveredState, clock: Clo
 
 
 def _mine(instance: int, instances: int) -> Mine:
-    def mine(keys: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        return owners(keys, instances) == instance
+    def mine(keys: pl.DataFrame) -> Mask:
+        owned: Mask = owners(keys, instances) == instance
+        return owned
 
     return mine

@@ -20,7 +20,7 @@ class MemoryCheckpoints(CheckpointStore):
             what it raises ends the run, as a crash at that moment would.
     """
 
-    def __init__(self, on_write: Callable[[int], None] = lambda number: None) -> None:
+    def __init__(self, on_write: Callable[[int], None] = lambda _: None) -> None:
         self.on_write = on_write
         self.number = 0
         self._kept: Recovered | None = None

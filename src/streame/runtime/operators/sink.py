@@ -74,10 +74,19 @@ class SinkOperator(Operator):
             self._sink.flush()
         self._context.set_timer(time_us + FLUSH_INTERVAL_US)
 
+    def check_checkpoints(self) -> None:
+        """Let the sink refuse a job with checkpoints."""
+        self._sink.check_checkpoints()
+
+    @property
+    def name(self) -> str:
+        """Its name in the job, once it is open."""
+        return self._context.name
+
     @property
     def joins_checkpoints(self) -> bool:
         """Whether its output can be a part of checkpoints."""
-        return isinstance(self._sink, TransactionalSink)
+        return isinstance(self._sink, TransactionalSink) and self._sink.delivery == "exactly_once"
 
     def join_checkpoints(self, decided: Sequence[Decided], outbox: Outbox) -> None:
         """Go on where the last checkpoint was; called right after `open`."""
