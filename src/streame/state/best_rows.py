@@ -8,12 +8,13 @@ from streame.core.ranking import Ranking
 from streame.state.first_rows import FirstRows
 from streame.state.index import Slots
 from streame.state.rows import RowNumbers, Rows, as_index
+from streame.state.snapshot import Savable
 
 _SLACK_ROWS = 1024
 _PLACES = 4
 
 
-class BestRows:
+class BestRows(Savable):
     """Keeps the best k rows of each group and forgets all others.
 
     Args:
@@ -21,6 +22,9 @@ class BestRows:
         ranking: which row is better.
         k: how many rows of a group are kept.
     """
+
+    SAVED = ("_rows", "_places", "_live")
+    DERIVED = ("_first_rows",)
 
     def __init__(self, schema: pl.Schema, ranking: Ranking, k: int) -> None:
         self._ranking = ranking
@@ -40,6 +44,19 @@ class BestRows:
     def memory_bytes(self) -> int:
         """The size of the rows and of what tells where they are."""
         return self._rows.memory_bytes + self._places.nbytes + self._first_rows.nbytes
+
+    def absorb(self, other: "BestRows", groups: Slots) -> None:
+        """Take rows of another one: by group there which group it is here, which has no rows yet; -1 to leave them out."""
+        theirs = np.flatnonzero(groups >= 0)
+        places = other._places[theirs]  # noqa: SLF001 - the other one is of this class
+        there = places >= 0
+        self._make_room(int(groups.max(initial=-1)) + 1)
+        self._widen(places.shape[1])
+        numbers = np.full(places.shape, -1, np.int64)
+        numbers[there] = len(self._rows) + np.arange(np.count_nonzero(there))
+        self._places[groups[theirs], : places.shape[1]] = numbers
+        self._rows.append(other._rows.gather(places[there]))  # noqa: SLF001
+        self._live += int(np.count_nonzero(there))
 
     def update(self, slots: Slots, frame: pl.DataFrame, groups: int) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Take rows.
