@@ -1,5 +1,7 @@
 """The best rows of each group, of rows that only arrive."""
 
+from typing import Self
+
 import numpy as np
 import polars as pl
 
@@ -45,17 +47,17 @@ class BestRows(Savable):
         """The size of the rows and of what tells where they are."""
         return self._rows.memory_bytes + self._places.nbytes + self._first_rows.nbytes
 
-    def absorb(self, other: "BestRows", groups: Slots) -> None:
+    def absorb(self, other: Self, groups: Slots) -> None:
         """Take rows of another one: by group there which group it is here, which has no rows yet; -1 to leave them out."""
         theirs = np.flatnonzero(groups >= 0)
-        places = other._places[theirs]  # noqa: SLF001 - the other one is of this class
+        places = other._places[theirs]
         there = places >= 0
         self._make_room(int(groups.max(initial=-1)) + 1)
         self._widen(places.shape[1])
         numbers = np.full(places.shape, -1, np.int64)
         numbers[there] = len(self._rows) + np.arange(np.count_nonzero(there))
         self._places[groups[theirs], : places.shape[1]] = numbers
-        self._rows.append(other._rows.gather(places[there]))  # noqa: SLF001
+        self._rows.append(other._rows.gather(places[there]))
         self._live += int(np.count_nonzero(there))
 
     def update(self, slots: Slots, frame: pl.DataFrame, groups: int) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -1,6 +1,6 @@
 """Keyed objects: one encoded Python value per key, with timers, freed when a key has been quiet for long."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -104,20 +104,19 @@ class KeyedObjects(Savable):
         self._values = [packed[start:end] if held else None for start, end, held in cuts]
         self._bytes = len(packed)
 
-    def absorb(self, other: "KeyedObjects", mine: Mine) -> None:
+    def absorb(self, other: Self, mine: Mine) -> None:
         """Take the values and timers of other keys, as far as these are owned here."""
-        # The other one is of this class.
-        kept = np.flatnonzero(other._held | other._with_timer())  # noqa: SLF001
+        kept = np.flatnonzero(other._held | other._with_timer())
         keys = other.keys(kept)
         owned = mine(keys)
         theirs = kept[owned]
         slots = self.slots(keys.filter(pl.Series(owned)))
         for slot, there in zip(slots.tolist(), theirs.tolist(), strict=True):
             self.put(slot, other.value(there))
-        self._last[slots] = other._last[theirs]  # noqa: SLF001
+        self._last[slots] = other._last[theirs]
         self._expires = min(self._expires, other.expires)
         for kind, timers in self._timers.items():
-            timers.at[slots] = other._timers[kind].at[theirs]  # noqa: SLF001
+            timers.at[slots] = other._timers[kind].at[theirs]
             timers.next = min(timers.next, other.next_timer(kind))
 
     @property

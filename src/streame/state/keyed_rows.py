@@ -1,6 +1,6 @@
 """Keyed rows: rows found by key and time, that live until they are removed or their time is over."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -30,7 +30,7 @@ class KeyedRows(Savable):
         by_time: whether the earliest time is known, as `least_time`.
     """
 
-    SAVED = ("_rows", "_live", *_BY_ROW)
+    SAVED = ("_rows", "_live", "_slots", "_times", "deadlines", "weights", "matches")
     DERIVED = ("_map", "_contents", "_starts", "_deadlines")
 
     def __init__(self, schema: pl.Schema, *, by_content: bool = False, by_time: bool = False) -> None:
@@ -69,14 +69,14 @@ class KeyedRows(Savable):
         numbers = self.numbers()
         self._remember(numbers, self._times[numbers], self.deadlines[numbers])
 
-    def absorb(self, other: "KeyedRows", slots: Slots) -> None:
+    def absorb(self, other: Self, slots: Slots) -> None:
         """Take rows of another store: by slot there the slot here, -1 to leave them out."""
         theirs = other.numbers()
-        mine = slots[other._slots[theirs]]  # noqa: SLF001 - the other one is of this class
+        mine = slots[other._slots[theirs]]
         theirs, mine = theirs[mine >= 0], mine[mine >= 0]
         numbers = self.add(
             mine,
-            other._times[theirs],  # noqa: SLF001
+            other._times[theirs],
             other.gather(theirs),
             other.deadlines[theirs],
             other.weights[theirs],

@@ -1,5 +1,7 @@
 """The latest row of each key slot."""
 
+from typing import Self
+
 import numpy as np
 import polars as pl
 
@@ -38,7 +40,7 @@ class LatestRows(Savable):
         """How many rows are there, and about how much memory they take."""
         return StateSize(self._live, self._rows.memory_bytes + self._latest.nbytes + self._times.nbytes)
 
-    def absorb(self, other: "LatestRows", slots: Slots) -> None:
+    def absorb(self, other: Self, slots: Slots) -> None:
         """Take rows of another store: by slot there the slot here, which has no row yet; -1 to leave them out."""
         theirs = other.live_slots()
         theirs = theirs[slots[theirs] >= 0]

@@ -1,5 +1,7 @@
 """The best rows of each group, of rows that arrive and are taken back."""
 
+from typing import Self
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -45,18 +47,17 @@ class RankedRows(Savable):
         arrays = (self._group, self._count, self._told, self._score)
         return self._index.memory_bytes + sum(array.nbytes for array in arrays)
 
-    def absorb(self, other: "RankedRows", groups: Slots) -> None:
+    def absorb(self, other: Self, groups: Slots) -> None:
         """Take rows of another one: by group there which group it is here, which has no rows yet; -1 to leave them out."""
-        # The other one is of this class.
-        group, count, told = other._group, other._count, other._told  # noqa: SLF001
-        theirs = np.arange(len(other._index))  # noqa: SLF001
+        group, count, told = other._group, other._count, other._told
+        theirs = np.arange(len(other._index))
         theirs = theirs[(groups[group[theirs]] >= 0) & ((count[theirs] != 0) | (told[theirs] != 0))]
-        numbers = self._index.slots(other._index.keys(theirs))  # noqa: SLF001
+        numbers = self._index.slots(other._index.keys(theirs))
         self._grow()
         self._group[numbers], self._count[numbers] = groups[group[theirs]], count[theirs]
         self._told[numbers] = told[theirs]
         if self._is_scored:
-            self._score[numbers] = other._score[theirs]  # noqa: SLF001
+            self._score[numbers] = other._score[theirs]
 
     def update(
         self, slots: Slots, frame: pl.DataFrame, weights: RowNumbers, groups: int

@@ -1,6 +1,6 @@
 """Recent rows: rows that come in the order of time, found by key slot and time until they are too old."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -46,9 +46,9 @@ class RecentRows(Savable):
         self._map = MultiMap()
         self._map.add(self._slots, self._times, 0)
 
-    def absorb(self, other: "RecentRows", slots: Slots) -> None:
+    def absorb(self, other: Self, slots: Slots) -> None:
         """Take rows of another store: by slot there the slot here, -1 to leave them out; all get new numbers."""
-        theirs = np.arange(other._first, other._count)  # noqa: SLF001 - the other one is of this class
+        theirs = np.arange(other._first, other._count)
         theirs = theirs[slots[other.slots(theirs)] >= 0]
         ours = np.arange(self._first, self._count)
         all_slots = np.concatenate([self.slots(ours), slots[other.slots(theirs)]])

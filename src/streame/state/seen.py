@@ -1,5 +1,7 @@
 """Seen keys: which keys have had a row, and when the last one was kept."""
 
+from typing import Self
+
 import numpy as np
 
 from streame.core.metrics import StateSize
@@ -31,15 +33,15 @@ class SeenKeys(Savable):
         """How many keys have had a row, and about how much memory that takes."""
         return StateSize(self._count, self._since.nbytes)
 
-    def absorb(self, other: "SeenKeys", slots: Slots) -> None:
+    def absorb(self, other: Self, slots: Slots) -> None:
         """Take what is known of keys elsewhere: by slot there the slot here, -1 to leave them out."""
         theirs = other.live_slots()
         theirs = theirs[slots[theirs] >= 0]
         self._count = max(self._count, int(slots[theirs].max(initial=-1)) + 1)
         if self._within is not None:
             self._since = with_room(self._since, self._count, WATERMARK_MIN)
-            self._since[slots[theirs]] = other._since[theirs]  # noqa: SLF001 - the other one is of this class
-        self._watermark = max(self._watermark, other._watermark)  # noqa: SLF001
+            self._since[slots[theirs]] = other._since[theirs]
+        self._watermark = max(self._watermark, other._watermark)
 
     def take(self, slots: Slots, times: Ticks | None) -> Mask:
         """Which rows are kept.

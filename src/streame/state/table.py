@@ -1,5 +1,7 @@
 """A table: the latest row of each key."""
 
+from typing import Self
+
 import numpy as np
 import polars as pl
 
@@ -33,9 +35,9 @@ class Table(Savable):
         """Rows and memory of the table and its keys."""
         return self._keys.size
 
-    def absorb(self, other: "Table", mine: Mine) -> None:
+    def absorb(self, other: Self, mine: Mine) -> None:
         """Take the rows of another table, of the keys that are owned here."""
-        self._keys.absorb(other._keys, mine)  # noqa: SLF001 - the other one is of this class
+        self._keys.absorb(other._keys, mine)
 
     def upsert(self, keys: pl.DataFrame, rows: pl.DataFrame) -> None:
         """Take new rows; the last one of a key replaces what was there.

@@ -1,5 +1,7 @@
 """Rows that wait for their key to appear elsewhere."""
 
+from typing import Self
+
 import numpy as np
 import polars as pl
 
@@ -44,9 +46,9 @@ class WaitingRows(Savable):
         """The first deadline; `None` where nothing waits or all wait for ever."""
         return self._rows.least_deadline
 
-    def absorb(self, other: "WaitingRows", mine: Mine) -> None:
+    def absorb(self, other: Self, mine: Mine) -> None:
         """Take the rows that wait elsewhere, of the keys that are owned here."""
-        self._keys.absorb(other._keys, mine)  # noqa: SLF001 - the other one is of this class
+        self._keys.absorb(other._keys, mine)
 
     def add(
         self, keys: pl.DataFrame, rows: pl.DataFrame, deadlines: Ticks | None, times: Ticks | None = None
