@@ -208,11 +208,17 @@ def test_two_event_times_of_one_source_have_their_own_timeouts() -> None:
         driver.advance("500ms")
         driver.push(rows(5), split="a")
         driver.advance("500ms")
-        assert (reached(driver, "event_time at"), reached(driver, "event_time-2")) == (None, 5)
+        assert (reached(driver, "event_time at of rows"), reached(driver, "event_time at of rows-2")) == (
+            None,
+            5,
+        )
         driver.advance("3599s")
         driver.push(rows(7), split="a")
         driver.advance("1s")
-        assert (reached(driver, "event_time at"), reached(driver, "event_time-2")) == (7, 7)
+        assert (reached(driver, "event_time at of rows"), reached(driver, "event_time at of rows-2")) == (
+            7,
+            7,
+        )
 
 
 def test_watermarks_of_dates_and_datetimes_are_nanoseconds() -> None:
