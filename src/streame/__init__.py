@@ -13,8 +13,8 @@ from streame.core.deadletters import DEAD_LETTER_SCHEMA, BadRow
 from streame.core.group import Group
 from streame.core.metrics import OperatorMetrics
 from streame.core.user_aggregates import Aggregate
-from streame.errors import ConnectorError, DataError, PlanError, StreameError
-from streame.io.queues import END
+from streame.errors import ConnectorError, DataError, NotAccepted, PlanError, StreameError
+from streame.io.durable_queue import END, Queue
 from streame.io.sink import Sink
 from streame.io.source import Chunk, Source
 
@@ -30,8 +30,10 @@ __all__ = [
     "Job",
     "JobHandle",
     "JobStatus",
+    "NotAccepted",
     "OperatorMetrics",
     "PlanError",
+    "Queue",
     "Sink",
     "Source",
     "StreamDataFrame",

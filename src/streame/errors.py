@@ -5,6 +5,7 @@
   x DataError          a row could not be read or computed; the message says which one
   x ConnectorError     the system on the other side of a source or a sink failed
     + SourceDataLost   a source no longer has what comes after the last checkpoint
+    + NotAccepted      a row that was given to a source was not taken; it can be given again
     + SinkRegressed    the output lacks what was published before, and it is not kept any more
   x CheckpointError    state could not be saved or restored
     + CheckpointDamaged  a checkpoint is not what was written
@@ -31,6 +32,10 @@ class ConnectorError(StreameError):
 
 class SourceDataLost(ConnectorError):  # noqa: N818 - the name that the documentation of other engines has taught
     """A source no longer has the rows that come after the last checkpoint: a file was cut off or removed."""
+
+
+class NotAccepted(ConnectorError):  # noqa: N818
+    """A row that was given to a source could not be made durable, and is not read; it can be given again."""
 
 
 class SinkRegressed(ConnectorError):  # noqa: N818

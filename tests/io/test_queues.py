@@ -12,7 +12,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from streame.errors import ConnectorError, PlanError
-from streame.io.queues import END, QueueSink, QueueSource
+from streame.io.durable_queue import END
+from streame.io.queues import QueueSink, QueueSource
 from streame.io.source import Chunk
 
 ORDERS = pl.Schema({"user": pl.String, "qty": pl.Int64})

@@ -47,12 +47,17 @@ class Pull:
                 self._changed.notify_all()
         return None if ended and not taken else taken
 
-    def stop(self) -> None:
-        """Read no further item; the iterator is closed as soon as it gives back control."""
+    def stop(self) -> list[Any]:
+        """Read no further item; the iterator is closed as soon as it gives back control.
+
+        Returns:
+            The items that were read and not taken.
+        """
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
         self._thread.join(_IDLE_S)
+        return list(self._items)
 
     def _run(self) -> None:
         try:

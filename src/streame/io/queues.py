@@ -1,4 +1,4 @@
-"""Queues of the program itself: `queue.Queue`, `queue.SimpleQueue` and `asyncio.Queue` as source and sink."""
+"""Queues of the program itself as source and sink: our own `Queue`, and those of `queue` and `asyncio`."""
 
 import asyncio
 import queue
@@ -6,13 +6,14 @@ import threading
 from collections.abc import Collection, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import polars as pl
 
 from streame.core.deadletters import BadRow
 from streame.core.messages import BATCH_ROWS_MAX
-from streame.errors import ConnectorError, PlanError
+from streame.errors import ConnectorError, PlanError, StreameError
+from streame.io.durable_queue import END, Queue
 from streame.io.formats.rows import RowDecoder
 from streame.io.sink import Sink
 from streame.io.source import Chunk, Offset, Source
@@ -25,17 +26,8 @@ _ROWS_PER_SLICE = 256
 """Rows that are made into dicts in one go: more would hold up every other thread of the process."""
 
 
-class End:
-    """The item that ends a queue; there is one, `END`."""
-
-    def __repr__(self) -> str:
-        return "streame.END"
-
-
-END: Final = End()
-
 AnyQueue = Any
-"""A `queue.Queue`, a `queue.SimpleQueue`, an `asyncio.Queue`, or what has the methods of one of the first two."""
+"""A `Queue` of ours, a `queue.Queue`, a `queue.SimpleQueue`, an `asyncio.Queue`, or what is like the middle two."""
 
 
 class _Ended(Exception):  # noqa: N818 (no error: a signal)
@@ -49,11 +41,15 @@ _SHUT_DOWN: tuple[type[BaseException], ...] = tuple(
 )
 
 
-class _Access(Protocol):
-    """The two kinds of queue made alike, for the engine's thread."""
+class _Taking(Protocol):
+    """A queue that is read by the engine's thread."""
 
-    def take(self) -> list[Any]:
+    def take(self, wait_s: float) -> list[Any]:
         """The items that are there, after a short wait if there are none. Raises `_Ended` on a closed queue."""
+
+
+class _Access(_Taking, Protocol):
+    """The two kinds of queue made alike, for the engine's thread."""
 
     def put(self, items: Sequence[Any], stopped: threading.Event) -> None:
         """Put all items, waiting for room until `stopped` is set."""
@@ -63,9 +59,9 @@ class _ThreadQueue:
     def __init__(self, items: AnyQueue) -> None:
         self._queue = items
 
-    def take(self) -> list[Any]:
+    def take(self, wait_s: float) -> list[Any]:
         try:
-            taken = [self._queue.get(timeout=_WAIT_S)]
+            taken = [self._queue.get(timeout=wait_s)]
         except queue.Empty:
             return []
         except _SHUT_DOWN:
@@ -94,11 +90,11 @@ class _AsyncQueue:
         self._loop = loop
         self._taking: Future[list[Any]] | None = None
 
-    def take(self) -> list[Any]:
+    def take(self, wait_s: float) -> list[Any]:
         if self._taking is None:
-            self._taking = self._submit(self._take())
+            self._taking = self._submit(self._take(wait_s))
         try:
-            taken = self._taking.result(2 * _WAIT_S)
+            taken = self._taking.result(2 * wait_s)
         except TimeoutError:  # the loop is busy; what it takes is picked up the next time
             return []
         except _SHUT_DOWN:
@@ -118,9 +114,9 @@ class _AsyncQueue:
         putting.cancel()
         return None
 
-    async def _take(self) -> list[Any]:
+    async def _take(self, wait_s: float) -> list[Any]:
         try:
-            taken = [await asyncio.wait_for(self._queue.get(), _WAIT_S)]
+            taken = [await asyncio.wait_for(self._queue.get(), wait_s)]
         except TimeoutError:
             return []
         with suppress(asyncio.QueueEmpty, *_SHUT_DOWN):
@@ -172,6 +168,7 @@ class QueueSource(Source):
 
     A row is handed over at once; many that wait are handed over together. An `asyncio.Queue` is read through
     the loop in which the source was made, so that loop must not be blocked by the job: use `start`, not `run`.
+    A queue forgets what was taken from it; only a `Queue` of ours can wait until its rows are durable.
 
     Args:
         items: the queue. Shutting it down (Python 3.13) ends the rows too.
@@ -186,9 +183,10 @@ class QueueSource(Source):
     bounded = False
     one_split = True
     python_rows = True
+    replayable = False
 
     def __init__(self, items: AnyQueue, schema: pl.Schema, required: Collection[str] = ()) -> None:
-        self.loop = _loop_of(items)
+        self.loop = None if isinstance(items, Queue) else _loop_of(items)
         self._queue = items
         self._schema = schema
         self._decoder = RowDecoder(schema, required)
@@ -201,13 +199,39 @@ class QueueSource(Source):
         """One."""
         return ("queue",)
 
+    def start_answering(self) -> None:
+        """See `AnsweringSource`.
+
+        Raises:
+            PlanError: when the queue cannot tell whoever puts a row that it is durable, or another job reads it.
+        """
+        if not isinstance(self._queue, Queue):
+            raise PlanError(
+                f"a {type(self._queue).__name__} forgets a row when it is read, and a crash would lose it; in a job "
+                "with checkpoints use st.Queue, whose put returns when the row is durable"
+            )
+        self._queue.start_answering()
+
+    def answer(self, split: str, error: StreameError | None) -> None:
+        """See `AnsweringSource`."""
+        self._queue.answer(error)
+
+    def stop_answering(self, why: str) -> None:
+        """See `AnsweringSource`."""
+        self._queue.stop_answering(why)
+
     def read(self, split: str, offset: Offset) -> Iterator[Chunk | None]:
         """The rows that come, numbered from `offset`. A queue forgets what was taken, so nothing is skipped."""
         row = int(offset or 0)
-        access = _access(self._queue, self.loop)
+        access: _Taking
+        if isinstance(self._queue, Queue):
+            access = self._queue
+            self._queue.begin()
+        else:
+            access = _access(self._queue, self.loop)
         while True:
             try:
-                items = access.take()
+                items = access.take(_WAIT_S)
             except _Ended:
                 return
             ended = bool(items) and items[-1] is END

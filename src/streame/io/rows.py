@@ -1,14 +1,14 @@
 """Python iterables as sources: of rows, and of frames."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from streame.core.deadletters import BadRow
-from streame.errors import ConnectorError, DataError, PlanError
+from streame.errors import ConnectorError, DataError, PlanError, SourceDataLost
 from streame.io.formats.rows import RowDecoder, row_bytes
 from streame.io.pull import Pull
 from streame.io.source import Chunk, Offset, Source
@@ -29,14 +29,51 @@ class _Iterable:
         self._what = what
         self._taken = False
         self.rereadable = not isinstance(iterable, Iterator)
+        self.given = 0
+        self.left: Sequence[Any] = ()
+        """What was read ahead of its use when reading was stopped; it stands behind the first `given` items."""
 
     @property
     def sequence(self) -> Sequence[Any] | None:
         """The iterable, if its parts can be had by slicing."""
         return self._iterable if isinstance(self._iterable, list | tuple) else None
 
-    def start(self, skip: int, limit: int) -> Pull:
-        """Begin to read after the first `skip` items, at most `limit` ahead."""
+    def read(self, skip: int, most: int, limit: int) -> Generator[Sequence[Any] | None, None, None]:
+        """The items behind the first `skip`, at most `most` in one go; `None` while there are none.
+
+        An iterator that can be read only once stands behind them already: it is what the program goes on with.
+
+        Args:
+            skip: how many items were read before.
+            most: how many are given in one go.
+            limit: how many may be read ahead.
+
+        Raises:
+            SourceDataLost: when there are fewer than `skip`.
+            ConnectorError: when the iterable raises, or can be read only once and was read.
+        """
+        items = self.sequence
+        if items is not None:
+            if skip > len(items):
+                raise self._lost(skip, len(items))
+            for first in range(skip, len(items), most):
+                yield items[first : first + most]
+            return
+        pull = Pull(self._begin(skip), limit)
+        pull.start()
+        self.given = skip
+        try:
+            while (taken := pull.take(most)) is not None:
+                self.given += len(taken)
+                yield taken or None
+            if isinstance(pull.error, SourceDataLost):
+                raise pull.error
+            if pull.error is not None:
+                raise self._failure(self.given, pull.error) from pull.error
+        finally:
+            self.left = pull.stop()
+
+    def _begin(self, skip: int) -> Iterator[Any]:
         if self._taken and not self.rereadable:
             raise ConnectorError(
                 f"the iterator of {self._what} can be read only once and was read before; "
@@ -46,12 +83,22 @@ class _Iterable:
         try:
             iterator = iter(self._iterable)
         except Exception as error:  # whatever user code raises
-            raise self.failure(0, error) from error
-        pull = Pull(islice(iterator, skip, None) if skip else iterator, limit)
-        pull.start()
-        return pull
+            raise self._failure(0, error) from error
+        return self._behind(iterator, skip) if skip and self.rereadable else iterator
 
-    def failure(self, count: int, error: BaseException) -> ConnectorError:
+    def _behind(self, iterator: Iterator[Any], skip: int) -> Iterator[Any]:
+        for count in range(skip):
+            if next(iterator, self) is self:
+                raise self._lost(skip, count)
+        yield from iterator
+
+    def _lost(self, skip: int, count: int) -> SourceDataLost:
+        return SourceDataLost(
+            f"{skip} {self._what} were read before, but now the iterable has only {count}; give the same "
+            f"{self._what} again, and new ones behind them, or begin anew with other checkpoints"
+        )
+
+    def _failure(self, count: int, error: BaseException) -> ConnectorError:
         """The error of an iterable that raised after it had given `count` items."""
         return ConnectorError(
             f"the iterable of {self._what} raised {type(error).__name__} after {count} {self._what}: {error}"
@@ -81,6 +128,7 @@ class RowsSource(Source):
         self._rows = _Iterable(iterable, "rows")
         self._schema = schema
         self._decoder = RowDecoder(schema, required)
+        self.replayable = self._rows.rereadable
 
     def schema(self) -> pl.Schema:
         """The columns."""
@@ -93,23 +141,15 @@ class RowsSource(Source):
     def read(self, split: str, offset: Offset) -> Iterator[Chunk | None]:
         """The rows from number `offset` on."""
         start = int(offset or 0)
-        rows = self._rows.sequence
-        if rows is None:
-            yield from self._pulled(start)
-            return
-        for first in range(start, len(rows), _ROWS_AT_ONCE):
-            yield self._chunk(rows[first : first + _ROWS_AT_ONCE], first)
-
-    def _pulled(self, start: int) -> Iterator[Chunk | None]:
-        pull = self._rows.start(start, 2 * _ROWS_AT_ONCE)
-        try:
-            while (rows := pull.take(_ROWS_AT_ONCE)) is not None:
+        with closing(self._rows.read(start, _ROWS_AT_ONCE, 2 * _ROWS_AT_ONCE)) as reading:
+            for rows in reading:
                 yield self._chunk(rows, start) if rows else None
-                start += len(rows)
-            if pull.error is not None:
-                raise self._rows.failure(start, pull.error) from pull.error
-        finally:
-            pull.stop()
+                start += len(rows or ())
+
+    def left_over(self, split: str) -> Sequence[Chunk]:
+        """See `HoldingSource`."""
+        left = self._rows.left
+        return [self._chunk(left, self._rows.given)] if left else []
 
     def _chunk(self, rows: Sequence[Any], start: int) -> Chunk:
         decoded = self._decoder.decode(rows, start)
@@ -152,6 +192,8 @@ class FramesSource(Source):
                     f"the required column {name!r} is not in the schema; it has {', '.join(self._schema)}"
                 )
         self._required = tuple(required)
+        self._ahead = (0, 0)
+        self.replayable = self._frames.rereadable
 
     def schema(self) -> pl.Schema:
         """The columns."""
@@ -163,28 +205,20 @@ class FramesSource(Source):
 
     def read(self, split: str, offset: Offset) -> Iterator[Chunk | None]:
         """The rows from `offset` on: the number of a frame, and that of its first row."""
-        number, row = offset or (0, 0)
-        for item in self._items(number):
-            if item is None:
-                yield None
-                continue
-            frame = self._checked(item, number)
-            yield self._chunk(frame, row, [number + 1, row + frame.height])
-            number, row = number + 1, row + frame.height
+        self._ahead = tuple(offset or (0, 0))
+        with closing(self._frames.read(self._ahead[0], 1, _FRAMES_AHEAD)) as reading:
+            for frames in reading:
+                yield self._next(frames[0]) if frames else None
 
-    def _items(self, start: int) -> Iterator[Any]:
-        if self._frames.sequence is not None:
-            yield from self._frames.sequence[start:]
-            return
-        pull = self._frames.start(start, _FRAMES_AHEAD)
-        try:
-            while (frames := pull.take(1)) is not None:
-                yield frames[0] if frames else None
-                start += len(frames)
-            if pull.error is not None:
-                raise self._frames.failure(start, pull.error) from pull.error
-        finally:
-            pull.stop()
+    def left_over(self, split: str) -> Sequence[Chunk]:
+        """See `HoldingSource`."""
+        return [self._next(frame) for frame in self._frames.left]
+
+    def _next(self, item: Any) -> Chunk:
+        number, row = self._ahead
+        frame = self._checked(item, number)
+        self._ahead = number + 1, row + frame.height
+        return self._chunk(frame, row, list(self._ahead))
 
     def _checked(self, item: Any, number: int) -> pl.DataFrame:
         frame = _frame(item, number)

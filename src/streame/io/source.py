@@ -43,10 +43,11 @@ class Source(Protocol):
     A source is a description: it holds no open file or connection, so that a job can be built, explained and
     run more than once. All that is open lives in the iterator that `read` returns.
 
-    Four more attributes may be there: `grows = True` says that new splits may appear while it is read, so that it
+    Five more attributes may be there: `grows = True` says that new splits may appear while it is read, so that it
     never ends by itself; `one_split = True` that there is and will be one split; `together = True` that splits which
     end are read in turn, and not one after the other; `python_rows = True` that its rows
-    are Python objects, which `explain()` mentions. `st.scan` shows a whole source. What a method raises ends the job, as a `ConnectorError` if it is no error of Streame's own.
+    are Python objects, which `explain()` mentions; `replayable = False` that what was read cannot be read again, so that
+    a job with checkpoints writes every chunk to a log before it goes on. `st.scan` shows a whole source. What a method raises ends the job, as a `ConnectorError` if it is no error of Streame's own.
     """
 
     bounded: bool
@@ -74,6 +75,9 @@ class Source(Protocol):
         `None` from the iterator means that nothing is there at the moment; a source that waits does so for
         at most 100 ms before it says so, because a job can only be stopped between two steps. The engine
         closes the iterator when it stops; use `try/finally` in a generator to release what it holds.
+
+        A job that goes on from a checkpoint asks for every split that had not ended, also for one that is no longer
+        among `splits`. A source that no longer has what follows an offset raises `SourceDataLost`.
 
         Args:
             split: one of `splits`.
