@@ -87,6 +87,8 @@ def decode_chunks(kind: Kind, dtype: str, shape: tuple[int, ...], chunks: Iterab
     """
     if kind == "array":
         return _decode_array(np.dtype(dtype), shape, chunks)
+    if kind == "frame" and shape[1] == 0:
+        return pl.DataFrame(height=shape[0])
     frame = pl.concat([pl.read_ipc_stream(io.BytesIO(chunk)) for chunk in chunks], rechunk=True)
     if kind == "series":
         series: pl.Series = frame.to_series()

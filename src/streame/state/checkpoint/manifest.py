@@ -268,7 +268,11 @@ def _manifest(body: dict[str, Any]) -> Manifest:
         },
         body["sources"],
         tuple(
-            Output(number, {name: Staged(*each) for name, each in staged.items()}, acknowledges)
+            Output(
+                number,
+                {name: Staged(tuple(pieces), note) for name, (pieces, note) in staged.items()},
+                acknowledges,
+            )
             for number, acknowledges, staged in body["history"]
         ),
         packs,
