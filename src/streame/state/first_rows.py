@@ -5,10 +5,13 @@ import numpy.typing as npt
 
 from streame.state.index import Slots
 from streame.state.rows import with_room
+from streame.state.snapshot import Savable
 
 
-class FirstRows:
+class FirstRows(Savable):
     """Finds the first row of each slot; keeps the room it needs from batch to batch."""
+
+    DERIVED = ("_first",)
 
     def __init__(self) -> None:
         self._first: Slots = np.empty(0, np.int32)
