@@ -1,5 +1,8 @@
 """In time: rows wait until no older one can come, and then come out in the order of time."""
 
+from collections.abc import Sequence
+from typing import Any, Self
+
 import numpy as np
 import polars as pl
 
@@ -8,20 +11,47 @@ from streame.core.metrics import NO_STATE, StateSize
 from streame.core.positions import POSITION_DTYPE
 from streame.core.time import WATERMARK_MAX, EventTime, Ticks
 from streame.state.rows import as_index
+from streame.state.snapshot import Mine, Savable
 from streame.state.timeline import Timeline
 
 
-class InTime:
+class InTime(Savable):
     """Rows that wait for event time, in order of it; those of equal time stand in the order of their sources.
 
     Args:
         time: the event time of the rows.
     """
 
+    SAVED = ("_waiting",)
+    DERIVED = ("_columns",)
+
     def __init__(self, time: EventTime) -> None:
         self._time = time
         self._columns: list[str] = []
         self._waiting: Timeline | None = None
+
+    def saved(self) -> dict[str, Any]:
+        """See `Savable`."""
+        none = None if self._waiting is None else pl.DataFrame(schema=self._waiting.schema)
+        return {"_waiting": self._waiting, "none": none}
+
+    def restore(self, parts: dict[str, Any]) -> None:
+        """See `Savable`."""
+        if parts["none"] is not None:
+            self._begin(parts["none"]).restore(parts["_waiting"])
+
+    def absorb(self, other: Self, keys: Sequence[str], mine: Mine) -> None:
+        """Take the rows that wait elsewhere, as far as their keys are owned here.
+
+        Args:
+            other: where they wait.
+            keys: the key columns.
+            mine: says which keys are owned.
+        """
+        if other._waiting is None:
+            return
+        _, rows = other._waiting.whole()
+        self.add(rows.filter(pl.Series(mine(rows.select(keys)))))
 
     @property
     def size(self) -> StateSize:
@@ -36,15 +66,19 @@ class InTime:
         """
         if BEHIND in frame.columns:
             frame = frame.drop(BEHIND)
-        if self._waiting is None:
-            self._columns = frame.columns
-            self._waiting = Timeline(frame.schema)
+        waiting = self._begin(frame) if self._waiting is None else self._waiting
         if frame.columns != self._columns:
             if POSITION not in frame.columns:
                 frame = frame.with_columns(pl.lit(None, POSITION_DTYPE).alias(POSITION))
             frame = frame.select(self._columns)
         # The last of all times would never come.
-        self._waiting.add(np.minimum(self._time.ticks(frame), WATERMARK_MAX - 1), frame)
+        waiting.add(np.minimum(self._time.ticks(frame), WATERMARK_MAX - 1), frame)
+
+    def _begin(self, frame: pl.DataFrame) -> Timeline:
+        """Let rows of these columns wait from now on."""
+        self._columns = frame.columns
+        self._waiting = Timeline(frame.schema)
+        return self._waiting
 
     def take(self, before: int) -> tuple[Ticks, pl.DataFrame]:
         """Take out the rows of earlier times than `before` in ticks, in order; and their times."""

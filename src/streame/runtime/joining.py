@@ -14,6 +14,7 @@ from streame.core.messages import BATCH_ROWS_MAX, Batch
 from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, EventTime, Mask, Ticks
 from streame.runtime.operator import Collector
 from streame.state.shared_keys import OneKey, SharedKeys, Store
+from streame.state.snapshot import Savable
 
 LEFT, RIGHT = 0, 1
 
@@ -70,13 +71,15 @@ class Arrived(NamedTuple):
     alone: pl.DataFrame
 
 
-class Intake:
+class Intake(Savable):
     """Takes the rows of both sides, and puts aside those that are late or can match nothing.
 
     Args:
         sides: both sides.
         keys: what must be equal.
     """
+
+    SAVED = ("watermark",)
 
     def __init__(self, sides: tuple[JoinSide, JoinSide], keys: JoinKeys) -> None:
         self._sides = sides

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import polars as pl
 
@@ -66,6 +66,8 @@ class Operator(Savable):
     What it keeps between calls is its state (`Savable`): it is saved between two calls, and restored into a new
     operator after `open`. The ends of inputs and the last watermark are then told again, which must change nothing.
     """
+
+    DERIVED: ClassVar[tuple[str, ...]] = ("finished",)
 
     finished: bool = False
     """Set by the operator when nothing more will come of it, although some inputs go on."""

@@ -1,5 +1,7 @@
 """The best rows of each group, of rows that only arrive."""
 
+from typing import Self
+
 import numpy as np
 import polars as pl
 
@@ -8,12 +10,13 @@ from streame.core.ranking import Ranking
 from streame.state.first_rows import FirstRows
 from streame.state.index import Slots
 from streame.state.rows import RowNumbers, Rows, as_index
+from streame.state.snapshot import Savable
 
 _SLACK_ROWS = 1024
 _PLACES = 4
 
 
-class BestRows:
+class BestRows(Savable):
     """Keeps the best k rows of each group and forgets all others.
 
     Args:
@@ -21,6 +24,9 @@ class BestRows:
         ranking: which row is better.
         k: how many rows of a group are kept.
     """
+
+    SAVED = ("_rows", "_places", "_live")
+    DERIVED = ("_first_rows",)
 
     def __init__(self, schema: pl.Schema, ranking: Ranking, k: int) -> None:
         self._ranking = ranking
@@ -40,6 +46,19 @@ class BestRows:
     def memory_bytes(self) -> int:
         """The size of the rows and of what tells where they are."""
         return self._rows.memory_bytes + self._places.nbytes + self._first_rows.nbytes
+
+    def absorb(self, other: Self, groups: Slots) -> None:
+        """Take rows of another one: by group there which group it is here, which has no rows yet; -1 to leave them out."""
+        theirs = np.flatnonzero(groups >= 0)
+        places = other._places[theirs]
+        there = places >= 0
+        self._make_room(int(groups.max(initial=-1)) + 1)
+        self._widen(places.shape[1])
+        numbers = np.full(places.shape, -1, np.int64)
+        numbers[there] = len(self._rows) + np.arange(np.count_nonzero(there))
+        self._places[groups[theirs], : places.shape[1]] = numbers
+        self._rows.append(other._rows.gather(places[there]))
+        self._live += int(np.count_nonzero(there))
 
     def update(self, slots: Slots, frame: pl.DataFrame, groups: int) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Take rows.

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 from streame.state.rows import RowNumbers, Rows, as_index
-from streame.state.snapshot import Savable
+from streame.state.snapshot import Mine, Savable
 
 Hashes = npt.NDArray[np.uint64]
 Slots = npt.NDArray[np.int32]
@@ -57,6 +57,18 @@ class KeyIndex(Savable):
         while capacity // 2 < self._count:
             capacity *= 2
         self._resize(capacity)
+
+    def absorb(self, other: "KeyIndex", mine: Mine) -> Slots:
+        """Take the keys of another index that are owned here.
+
+        Returns:
+            By slot there the slot here, -1 for a key that is not owned.
+        """
+        keys = other.keys(np.arange(len(other)))
+        owned = mine(keys)
+        slots: Slots = np.full(len(other), -1, np.int32)
+        slots[owned] = self.slots(keys.filter(pl.Series(owned)))
+        return slots
 
     def __len__(self) -> int:
         return self._count

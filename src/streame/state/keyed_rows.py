@@ -1,5 +1,7 @@
 """Keyed rows: rows found by key and time, that live until they are removed or their time is over."""
 
+from typing import Any, Self
+
 import numpy as np
 import polars as pl
 
@@ -8,13 +10,15 @@ from streame.core.time import WATERMARK_MAX, Mask, Ticks
 from streame.state.index import Slots, equal_rows
 from streame.state.multimap import Matches, MultiMap
 from streame.state.rows import RowNumbers, Rows, as_index, with_room
+from streame.state.snapshot import Savable
 from streame.state.timeline import Timeline
 
 _SLACK_ROWS = 1024
 _NUMBER = pl.Schema({"number": pl.Int64()})
+_BY_ROW = ("_slots", "_times", "deadlines", "weights", "matches")
 
 
-class KeyedRows:
+class KeyedRows(Savable):
     """Rows by key slot and time.
 
     A row has a number, which is valid until the next `settle`; a weight: how many times it is there, 0 once it is
@@ -25,6 +29,9 @@ class KeyedRows:
         by_content: whether rows can also be found by what they hold, with `locate`.
         by_time: whether the earliest time is known, as `least_time`.
     """
+
+    SAVED = ("_rows", "_live", "_slots", "_times", "deadlines", "weights", "matches")
+    DERIVED = ("_map", "_contents", "_starts", "_deadlines")
 
     def __init__(self, schema: pl.Schema, *, by_content: bool = False, by_time: bool = False) -> None:
         self._schema = schema
@@ -46,6 +53,35 @@ class KeyedRows:
         self.deadlines: Ticks = np.empty(0, np.int64)
         self.weights: RowNumbers = np.empty(0, np.int64)
         self.matches: RowNumbers = np.empty(0, np.int64)
+
+    def saved(self) -> dict[str, Any]:
+        """See `Savable`."""
+        parts = super().saved()
+        return parts | {name: parts[name][: len(self._rows)] for name in _BY_ROW}
+
+    def restored(self) -> None:
+        """Index the rows anew."""
+        self._map, self._contents = MultiMap(), MultiMap()
+        self._map.add(self._slots, self._times, 0)
+        if self._by_content:
+            self._contents.add(self._slots, _content(self._rows.whole()), 0)
+        self._starts, self._deadlines = Timeline(_NUMBER), Timeline(_NUMBER)
+        numbers = self.numbers()
+        self._remember(numbers, self._times[numbers], self.deadlines[numbers])
+
+    def absorb(self, other: Self, slots: Slots) -> None:
+        """Take rows of another store: by slot there the slot here, -1 to leave them out."""
+        theirs = other.numbers()
+        mine = slots[other._slots[theirs]]
+        theirs, mine = theirs[mine >= 0], mine[mine >= 0]
+        numbers = self.add(
+            mine,
+            other._times[theirs],
+            other.gather(theirs),
+            other.deadlines[theirs],
+            other.weights[theirs],
+        )
+        self.matches[numbers] = other.matches[theirs]
 
     def __len__(self) -> int:
         return self._live

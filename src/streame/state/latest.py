@@ -1,5 +1,7 @@
 """The latest row of each key slot."""
 
+from typing import Self
+
 import numpy as np
 import polars as pl
 
@@ -7,16 +9,19 @@ from streame.core.metrics import StateSize
 from streame.core.time import WATERMARK_MIN, Ticks
 from streame.state.index import Slots
 from streame.state.rows import RowNumbers, Rows, as_index, with_room
+from streame.state.snapshot import Savable
 
 _SLACK_ROWS = 1024
 
 
-class LatestRows:
+class LatestRows(Savable):
     """The latest row of each slot, and its time.
 
     Args:
         schema: the columns of the rows.
     """
+
+    SAVED = ("_rows", "_latest", "_times", "_live", "_room")
 
     def __init__(self, schema: pl.Schema) -> None:
         self._rows = Rows(schema)
@@ -34,6 +39,13 @@ class LatestRows:
     def size(self) -> StateSize:
         """How many rows are there, and about how much memory they take."""
         return StateSize(self._live, self._rows.memory_bytes + self._latest.nbytes + self._times.nbytes)
+
+    def absorb(self, other: Self, slots: Slots) -> None:
+        """Take rows of another store: by slot there the slot here, which has no row yet; -1 to leave them out."""
+        theirs = other.live_slots()
+        theirs = theirs[slots[theirs] >= 0]
+        numbers, times = other.lookup(theirs)
+        self.put(slots[theirs], other.gather(numbers), times)
 
     def put(self, slots: Slots, rows: pl.DataFrame, times: Ticks | None = None) -> None:
         """Take new rows; the last one of a slot replaces what was there.

@@ -1,5 +1,7 @@
 """The best rows of each group, of rows that arrive and are taken back."""
 
+from typing import Self
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -7,13 +9,14 @@ import polars as pl
 from streame.core.ranking import Ranking
 from streame.state.index import KeyIndex, Slots
 from streame.state.rows import RowNumbers, with_room
+from streame.state.snapshot import Savable
 
 _SLACK_ROWS = 65_536
 _SORTED_ROWS = 4096
 """How many rows of a group are sorted without a look at which of them may be among the best."""
 
 
-class RankedRows:
+class RankedRows(Savable):
     """Keeps all rows, each once with the number of times it is there, and tells the best k of each group.
 
     Args:
@@ -21,6 +24,8 @@ class RankedRows:
         ranking: which row is better; it settles every tie, since rows come and go in no fixed order.
         k: how many rows of a group are told.
     """
+
+    SAVED = ("_index", "_group", "_count", "_told", "_score")
 
     def __init__(self, schema: pl.Schema, ranking: Ranking, k: int) -> None:
         self._schema = schema
@@ -41,6 +46,18 @@ class RankedRows:
         """The size of the rows and of what is known of each."""
         arrays = (self._group, self._count, self._told, self._score)
         return self._index.memory_bytes + sum(array.nbytes for array in arrays)
+
+    def absorb(self, other: Self, groups: Slots) -> None:
+        """Take rows of another one: by group there which group it is here, which has no rows yet; -1 to leave them out."""
+        group, count, told = other._group, other._count, other._told
+        theirs = np.arange(len(other._index))
+        theirs = theirs[(groups[group[theirs]] >= 0) & ((count[theirs] != 0) | (told[theirs] != 0))]
+        numbers = self._index.slots(other._index.keys(theirs))
+        self._grow()
+        self._group[numbers], self._count[numbers] = groups[group[theirs]], count[theirs]
+        self._told[numbers] = told[theirs]
+        if self._is_scored:
+            self._score[numbers] = other._score[theirs]
 
     def update(
         self, slots: Slots, frame: pl.DataFrame, weights: RowNumbers, groups: int
@@ -75,15 +92,20 @@ class RankedRows:
 
     def _count_in(self, slots: Slots, frame: pl.DataFrame, weights: RowNumbers) -> None:
         numbers = self._index.slots(frame)
+        self._grow()
+        self._group[numbers] = slots
+        np.add.at(self._count, numbers, weights)
+        if self._is_scored:
+            self._score[numbers] = self._ranking.scores(frame)
+
+    def _grow(self) -> None:
+        """Have room for all rows that have a number."""
         size = len(self._index)
         self._group = with_room(self._group, size, 0)
         self._count = with_room(self._count, size, 0)
         self._told = with_room(self._told, size, 0)
-        self._group[numbers] = slots
-        np.add.at(self._count, numbers, weights)
         if self._is_scored:
             self._score = with_room(self._score, size, 0)
-            self._score[numbers] = self._ranking.scores(frame)
 
     def _hopeful(self, present: RowNumbers, groups: int) -> RowNumbers:
         """Of the rows of one group those that may be among the best, by their first column alone."""

@@ -1,5 +1,7 @@
 """Recent rows: rows that come in the order of time, found by key slot and time until they are too old."""
 
+from typing import Any, Self
+
 import numpy as np
 import polars as pl
 
@@ -7,13 +9,17 @@ from streame.core.metrics import StateSize
 from streame.core.ordering import Slots, distinct
 from streame.core.time import Ticks
 from streame.state.multimap import Matches, MultiMap
-from streame.state.rows import RowNumbers, Rows, with_room
+from streame.state.rows import RowNumbers, Rows, as_index, with_room
+from streame.state.snapshot import Savable
 
 _SLACK_ROWS = 8192
 
 
-class RecentRows:
+class RecentRows(Savable):
     """Rows in the order of time. A row has a number, which is valid until the next `settle`; later rows have larger ones."""
+
+    SAVED = ("_rows", "_slots", "_times", "_count", "_first")
+    DERIVED = ("_map",)
 
     def __init__(self) -> None:
         self._rows: Rows | None = None
@@ -23,6 +29,36 @@ class RecentRows:
         # By row number, with room for more.
         self._slots: Slots = np.empty(0, np.int32)
         self._times: Ticks = np.empty(0, np.int64)
+
+    def saved(self) -> dict[str, Any]:
+        """See `Savable`."""
+        parts, count = super().saved(), self._count
+        columns = None if self._rows is None else self._rows.gather(np.empty(0, np.int64))
+        return parts | {"_slots": self._slots[:count], "_times": self._times[:count], "columns": columns}
+
+    def restore(self, parts: dict[str, Any]) -> None:
+        """See `Savable`."""
+        self._rows = None if parts["columns"] is None else Rows(parts["columns"].schema)
+        super().restore(parts)
+
+    def restored(self) -> None:
+        """Index the rows anew."""
+        self._map = MultiMap()
+        self._map.add(self._slots, self._times, 0)
+
+    def absorb(self, other: Self, slots: Slots) -> None:
+        """Take rows of another store: by slot there the slot here, -1 to leave them out; all get new numbers."""
+        theirs = np.arange(other._first, other._count)
+        theirs = theirs[slots[other.slots(theirs)] >= 0]
+        ours = np.arange(self._first, self._count)
+        all_slots = np.concatenate([self.slots(ours), slots[other.slots(theirs)]])
+        times = np.concatenate([self.times(ours), other.times(theirs)])
+        rows = pl.concat(
+            [each for each in (self.gather(ours), other.gather(theirs)) if each.width] or [pl.DataFrame()]
+        )
+        order = np.argsort(times, kind="stable")
+        self._rows, self._map, self._first, self._count = None, MultiMap(), 0, 0
+        self.add(all_slots[order], times[order], rows[as_index(order)] if rows.width else rows)
 
     @property
     def size(self) -> StateSize:

@@ -1,5 +1,7 @@
 """Seen keys: which keys have had a row, and when the last one was kept."""
 
+from typing import Self
+
 import numpy as np
 
 from streame.core.metrics import StateSize
@@ -7,14 +9,17 @@ from streame.core.ordering import Slots
 from streame.core.repeats import later, not_repeated
 from streame.core.time import WATERMARK_MIN, Mask, Ticks
 from streame.state.rows import with_room
+from streame.state.snapshot import Savable
 
 
-class SeenKeys:
+class SeenKeys(Savable):
     """For each key slot when the last row was kept.
 
     Args:
         within: for how many ticks others are repeats of it; `None` for ever.
     """
+
+    SAVED = ("_count", "_since", "_watermark")
 
     def __init__(self, within: int | None) -> None:
         self._within = within
@@ -27,6 +32,16 @@ class SeenKeys:
     def size(self) -> StateSize:
         """How many keys have had a row, and about how much memory that takes."""
         return StateSize(self._count, self._since.nbytes)
+
+    def absorb(self, other: Self, slots: Slots) -> None:
+        """Take what is known of keys elsewhere: by slot there the slot here, -1 to leave them out."""
+        theirs = other.live_slots()
+        theirs = theirs[slots[theirs] >= 0]
+        self._count = max(self._count, int(slots[theirs].max(initial=-1)) + 1)
+        if self._within is not None:
+            self._since = with_room(self._since, self._count, WATERMARK_MIN)
+            self._since[slots[theirs]] = other._since[theirs]
+        self._watermark = max(self._watermark, other._watermark)
 
     def take(self, slots: Slots, times: Ticks | None) -> Mask:
         """Which rows are kept.

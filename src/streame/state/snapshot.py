@@ -47,11 +47,7 @@ class Savable:
     def restore(self, parts: dict[str, Any]) -> None:
         """Take the state that `saved` gave; a savable object in it has become what its own `saved` gave."""
         for name in self.SAVED:
-            mine = getattr(self, name)
-            if isinstance(mine, Savable) and parts[name] is not None:
-                mine.restore(parts[name])
-            else:
-                setattr(self, name, parts[name])
+            setattr(self, name, _given_back(getattr(self, name), parts[name]))
         self.restored()
 
     def restored(self) -> None:
@@ -66,6 +62,23 @@ class Savable:
 
     def saved_up_to_here(self) -> None:
         """A snapshot was taken: from now on `changed` is about the next one."""
+
+
+def _given_back(mine: Any, part: Any) -> Any:
+    """What becomes of an attribute: savable objects, alone or several together, stay and take what was saved of them."""
+    match mine:
+        case Savable() if part is not None:
+            mine.restore(part)
+            return mine
+        case tuple() if mine and all(isinstance(each, Savable) for each in mine):
+            for each, saved in zip(mine, part, strict=True):
+                each.restore(saved)
+            return mine
+        case dict() if mine and all(isinstance(each, Savable) for each in mine.values()):
+            for name, each in mine.items():
+                each.restore(part[name])
+            return mine
+    return part
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """A table: the latest row of each key."""
 
+from typing import Self
+
 import numpy as np
 import polars as pl
 
@@ -8,15 +10,18 @@ from streame.state.index import equal_rows
 from streame.state.latest import LatestRows
 from streame.state.rows import RowNumbers, as_index
 from streame.state.shared_keys import SharedKeys
+from streame.state.snapshot import Mine, Savable
 
 
-class Table:
+class Table(Savable):
     """The latest row of each key, found by key without a join.
 
     Args:
         key_schema: the key columns; frames of keys are matched with it by position.
         schema: the columns of the rows, which need not hold the key.
     """
+
+    SAVED = ("_latest", "_keys")
 
     def __init__(self, key_schema: pl.Schema, schema: pl.Schema) -> None:
         self._latest = LatestRows(schema)
@@ -29,6 +34,10 @@ class Table:
     def size(self) -> StateSize:
         """Rows and memory of the table and its keys."""
         return self._keys.size
+
+    def absorb(self, other: Self, mine: Mine) -> None:
+        """Take the rows of another table, of the keys that are owned here."""
+        self._keys.absorb(other._keys, mine)
 
     def upsert(self, keys: pl.DataFrame, rows: pl.DataFrame) -> None:
         """Take new rows; the last one of a key replaces what was there.

@@ -54,9 +54,20 @@ class Timeline(Savable):
         pairs = zip(parts["times"], parts["rows"], strict=True)
         self._pieces = [_Piece(times, rows, len(times)) for times, rows in pairs]
 
+    @property
+    def schema(self) -> pl.Schema:
+        """The columns of the rows."""
+        return self._none.schema
+
     def whole(self) -> tuple[Ticks, pl.DataFrame]:
         """All rows in order, and their times."""
         return _merged(self._pieces, self._none)
+
+    def absorb(self, other: "Timeline", owned: Callable[[pl.DataFrame], Mask]) -> None:
+        """Take those rows of another one of which `owned` is true."""
+        times, rows = other.whole()
+        mask = owned(rows)
+        self.add(times[mask], rows.filter(pl.Series(mask)))
 
     def __len__(self) -> int:
         return sum(len(piece.times) for piece in self._pieces)

@@ -1,5 +1,7 @@
 """Rows that wait for their key to appear elsewhere."""
 
+from typing import Self
+
 import numpy as np
 import polars as pl
 
@@ -8,9 +10,10 @@ from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, Ticks
 from streame.state.keyed_rows import KeyedRows
 from streame.state.rows import RowNumbers
 from streame.state.shared_keys import SharedKeys
+from streame.state.snapshot import Mine, Savable
 
 
-class WaitingRows:
+class WaitingRows(Savable):
     """Rows in order of arrival, taken out by key or when their time is over.
 
     Args:
@@ -18,7 +21,10 @@ class WaitingRows:
         schema: the columns of the rows.
     """
 
+    SAVED = ("_rows", "_keys")
+
     def __init__(self, key_schema: pl.Schema, schema: pl.Schema) -> None:
+        self.schema = schema
         self._rows = KeyedRows(schema, by_time=True)
         self._keys = SharedKeys(key_schema, [self._rows])
 
@@ -39,6 +45,10 @@ class WaitingRows:
     def least_deadline(self) -> int | None:
         """The first deadline; `None` where nothing waits or all wait for ever."""
         return self._rows.least_deadline
+
+    def absorb(self, other: Self, mine: Mine) -> None:
+        """Take the rows that wait elsewhere, of the keys that are owned here."""
+        self._keys.absorb(other._keys, mine)
 
     def add(
         self, keys: pl.DataFrame, rows: pl.DataFrame, deadlines: Ticks | None, times: Ticks | None = None

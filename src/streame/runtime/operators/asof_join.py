@@ -1,6 +1,7 @@
 """As-of join: each row meets the row of the other stream that is nearest in time."""
 
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +14,14 @@ from streame.core.messages import Batch
 from streame.core.metrics import StateSize
 from streame.core.neighbours import first_of_slots, following, last_of_equals, previous
 from streame.core.positions import POSITION_DTYPE, with_position_column
-from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, Ticks
+from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, Mask, Ticks
 from streame.runtime.joining import LEFT, RIGHT, Intake, JoinSide, rows_where, send, shared_keys, shifted
 from streame.runtime.operator import Collector, Operator
 from streame.state.index import Slots
 from streame.state.keyed_rows import KeyedRows
 from streame.state.latest import LatestRows
 from streame.state.rows import RowNumbers, as_index
+from streame.state.snapshot import Mine
 from streame.state.timeline import Timeline
 
 Strategy = Literal["backward", "forward", "nearest"]
@@ -55,6 +57,8 @@ class AsofJoinOperator(Operator):
         by_position: whether the positions of right rows tell the order of those of equal time; otherwise it is
             the order in which they come.
     """
+
+    SAVED = ("_intake", "_watermark", "_right_ended", "_passing", "_latest", "_waiting", "_keys")
 
     def __init__(
         self,
@@ -101,7 +105,7 @@ class AsofJoinOperator(Operator):
 
     def on_watermark(self, time: int, out: Collector) -> None:
         """Match the rows that the watermark has passed."""
-        self._watermark = time if time == WATERMARK_MAX else time // self._unit
+        self._watermark = max(self._watermark, time if time == WATERMARK_MAX else time // self._unit)
         self._intake.watermark = self._watermark
         left, right = self._passed(LEFT), self._passed(RIGHT)
         if len(self._waiting) and len(right.times):
@@ -122,6 +126,18 @@ class AsofJoinOperator(Operator):
         if port == RIGHT:
             self._right_ended = True
             self._let_go(out)
+
+    def absorb(self, other: Self, mine: Mine) -> None:
+        """See `Operator`."""
+        self._keys.absorb(other._keys, mine)
+        for port, passing in enumerate(self._passing):
+            passing.absorb(other._passing[port], partial(self._are_owned, port, mine))
+        self._watermark = self._intake.watermark = other._watermark
+        self._right_ended = other._right_ended
+
+    def _are_owned(self, port: int, mine: Mine, rows: pl.DataFrame) -> Mask:
+        """Which rows of a side have keys that are owned here."""
+        return mine(self._intake.keys(port, rows))
 
     def state_size(self) -> StateSize:
         """The rows of both sides that wait, and the latest right rows."""

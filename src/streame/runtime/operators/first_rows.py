@@ -1,6 +1,7 @@
 """First rows: of the rows with equal keys only the first goes on."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import polars as pl
 
@@ -13,6 +14,7 @@ from streame.runtime.in_time import InTime
 from streame.runtime.operator import Collector, Operator, OperatorContext
 from streame.state.seen import SeenKeys
 from streame.state.shared_keys import SharedKeys
+from streame.state.snapshot import Mine
 
 
 class FirstRowsOperator(Operator):
@@ -24,6 +26,8 @@ class FirstRowsOperator(Operator):
         within: for how many ticks after a row others are repeats of it; `None` for ever.
         admission: which rows are taken; `None` where there is no event time.
     """
+
+    SAVED = ("_waiting", "_seen", "_index", "_watermark")
 
     def __init__(
         self, *, keys: pl.Schema, columns: Sequence[str], within: int | None, admission: Admission | None
@@ -55,12 +59,19 @@ class FirstRowsOperator(Operator):
             out.watermark(time)
             return
         event_time = self._admission.time
-        self._watermark = event_time.to_ticks(time)
+        self._watermark = max(self._watermark, event_time.to_ticks(time))
         times, rows = self._waiting.take(self._watermark)
         self._send(rows, times, out)
         self._seen.forget(self._watermark)
         self._index.settle()
         out.watermark(time if time == WATERMARK_MAX else event_time.from_ticks(self._watermark))
+
+    def absorb(self, other: Self, mine: Mine) -> None:
+        """See `Operator`."""
+        self._index.absorb(other._index, mine)
+        if self._waiting is not None and other._waiting is not None:
+            self._waiting.absorb(other._waiting, self._keys, mine)
+        self._watermark = other._watermark
 
     def state_size(self) -> StateSize:
         """The keys, and the rows that wait."""

@@ -1,12 +1,14 @@
 """Interval join: pair rows of two streams whose times lie within a bound."""
 
+from typing import Self
+
 import numpy as np
 import polars as pl
 
 from streame.core.joining import JoinColumns, JoinHow, JoinKeys
 from streame.core.messages import Batch
 from streame.core.metrics import StateSize
-from streame.core.time import WATERMARK_MAX, Mask
+from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, Mask
 from streame.runtime.joining import (
     LEFT,
     RIGHT,
@@ -22,6 +24,7 @@ from streame.runtime.operator import Collector, Operator
 from streame.state.keyed_rows import KeyedRows
 from streame.state.multimap import Matches
 from streame.state.rows import as_index
+from streame.state.snapshot import Mine
 
 
 class IntervalJoinOperator(Operator):
@@ -39,6 +42,8 @@ class IntervalJoinOperator(Operator):
         lower: the least difference of the right row's time from the left row's, in the join's unit.
         upper: the largest difference.
     """
+
+    SAVED = ("_stores", "_intake", "_keys", "_reached")
 
     def __init__(
         self,
@@ -61,6 +66,7 @@ class IntervalJoinOperator(Operator):
         # From the time of a row to the earliest and the latest time of its matches on the other side.
         self._bounds = ((lower, upper), (-upper, -lower))
         self._unit = left.unit
+        self._reached = WATERMARK_MIN
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Put out the pairs that the rows complete, and keep them for those that come."""
@@ -74,15 +80,25 @@ class IntervalJoinOperator(Operator):
     def on_watermark(self, time: int, out: Collector) -> None:
         """Let go the rows that can match nothing more."""
         watermark = time if time == WATERMARK_MAX else time // self._unit
-        self._intake.watermark = watermark
-        for port, store in enumerate(self._stores):
-            over = store.expire(watermark)
-            if self._keeps_unmatched[port]:
-                self._send_alone(port, store.gather(over[store.matches[over] == 0]), out)
-        self._keys.settle()
+        if time > self._reached:  # else it is told again, after an idle time or a restart
+            self._reached, self._intake.watermark = time, watermark
+            self._let_go(out)
         # A row that has yet to come may match one that is so much older.
         _, latest = self._bounds[RIGHT if self._how == "right" else LEFT]
         out.watermark(time if time == WATERMARK_MAX else (watermark - max(0, latest)) * self._unit)
+
+    def _let_go(self, out: Collector) -> None:
+        """Forget the rows that can match nothing more, and put out those that never did."""
+        for port, store in enumerate(self._stores):
+            over = store.expire(self._intake.watermark)
+            if self._keeps_unmatched[port]:
+                self._send_alone(port, store.gather(over[store.matches[over] == 0]), out)
+        self._keys.settle()
+
+    def absorb(self, other: Self, mine: Mine) -> None:
+        """See `Operator`."""
+        self._keys.absorb(other._keys, mine)
+        self._reached, self._intake.watermark = other._reached, other._intake.watermark
 
     def state_size(self) -> StateSize:
         """The rows of both sides."""

@@ -1,6 +1,7 @@
 """Last rows: of the rows with equal keys only the last holds."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,7 @@ from streame.runtime.operator import Collector, Operator
 from streame.state.index import KeyIndex, Slots
 from streame.state.rows import as_index, with_room
 from streame.state.said import Said
+from streame.state.snapshot import Mine
 
 
 class LastRowsOperator(Operator):
@@ -27,6 +29,9 @@ class LastRowsOperator(Operator):
         time: the event time, if there is one; no time at all is the earliest.
         positions: whether rows carry their positions; else they come in order.
     """
+
+    SAVED = ("_index", "_said")
+    DERIVED = ("_last",)
 
     def __init__(
         self, *, keys: pl.Schema, schema: pl.Schema, time: EventTime | None, positions: bool
@@ -70,6 +75,10 @@ class LastRowsOperator(Operator):
         for part in said.iter_slices(BATCH_ROWS_MAX):
             if part.height:
                 out.emit(Batch(part))
+
+    def absorb(self, other: Self, mine: Mine) -> None:
+        """See `Operator`."""
+        self._said.absorb(other._said, self._index.absorb(other._index, mine))
 
     def state_size(self) -> StateSize:
         """The keys and their rows."""

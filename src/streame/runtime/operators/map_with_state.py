@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -24,6 +24,7 @@ from streame.runtime.steps import MapContractError
 from streame.state.index import Slots
 from streame.state.keyed_objects import KeyedObjects
 from streame.state.rows import RowNumbers, as_index
+from streame.state.snapshot import Mine
 from streame.state.timeline import Timeline
 
 KINDS: tuple[Fired, ...] = ("time", "clock")
@@ -41,6 +42,9 @@ class MapWithStateOperator(Operator):
             `None` for never.
         policy: what becomes of the rows of a group for which the function raises.
     """
+
+    SAVED = ("_waiting", "_states", "_watermark", "_reached")
+    DERIVED = ("_made",)
 
     def __init__(
         self,
@@ -62,7 +66,7 @@ class MapWithStateOperator(Operator):
         self._waiting = Timeline(self._kept)
         self._states = KeyedObjects(work.key_schema, ttl)
         self._no_rows = pl.DataFrame(schema=work.columns)
-        self._watermark = WATERMARK_MIN
+        self._watermark = self._reached = WATERMARK_MIN
         self._made: list[pl.DataFrame] = []
 
     def open(self, context: OperatorContext) -> None:
@@ -80,6 +84,10 @@ class MapWithStateOperator(Operator):
 
     def on_watermark(self, time: int, out: Collector) -> None:
         """Hand over the rows that the watermark has passed, and fire timers; all of them fire at the end."""
+        if time <= self._reached:  # the end is told again after a restart, and timers may have been set at it
+            out.watermark(time)
+            return
+        self._reached = time
         reached = time if self._time is None else self._time.to_ticks(time)
         times, frame = self._waiting.take(reached)
         self._hand_over(frame, times, out)
@@ -96,6 +104,13 @@ class MapWithStateOperator(Operator):
         """Call the function where a timer of the wall clock is due."""
         self._fire("clock", self._states.take_due("clock", time_us), out)
         self._go_on(self._watermark, out)
+
+    def absorb(self, other: Self, mine: Mine) -> None:
+        """See `Operator`."""
+        self._states.absorb(other._states, mine)
+        self._waiting.absorb(other._waiting, lambda rows: mine(rows.select(self._work.key_columns)))
+        self._watermark, self._reached = other._watermark, other._reached
+        self._set_timer()
 
     def state_size(self) -> StateSize:
         """How many keys have a state and how many rows wait, and how large these are."""
@@ -127,6 +142,10 @@ class MapWithStateOperator(Operator):
         self._flush(out)
         self._states.expire(self._context.clock.now_us() if self._time is None else reached)
         self._states.compact()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """Be called at the next timer of the wall clock, or when a state expires by it."""
         wake_us = self._states.next_timer("clock")
         if self._time is None:
             wake_us = min(wake_us, self._states.expires)

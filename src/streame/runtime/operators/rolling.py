@@ -1,6 +1,7 @@
 """Rolling aggregation: for every row what the rows of its key in a stretch of time around it come to."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,7 @@ from streame.state.recent import RecentRows
 from streame.state.rolling import RollingResults
 from streame.state.rows import RowNumbers
 from streame.state.shared_keys import SharedKeys
+from streame.state.snapshot import Mine
 
 
 class RollingOperator(Operator):
@@ -34,6 +36,8 @@ class RollingOperator(Operator):
         admission: which rows are taken.
         preparation: prepares them for the aggregation.
     """
+
+    SAVED = ("_waiting", "_recent", "_index", "_watermark", "_answered")
 
     def __init__(
         self,
@@ -69,12 +73,12 @@ class RollingOperator(Operator):
 
     def on_watermark(self, time: int, out: Collector) -> None:
         """Answer the rows whose windows are complete, and let those go that are in no window any more."""
-        self._watermark = self._rule.time.to_ticks(time)
+        self._watermark = max(self._watermark, self._rule.time.to_ticks(time))
         _, rows = self._waiting.take(self._watermark)
         if rows.height:
             self._take(rows, out)
         complete = (
-            WATERMARK_MAX if time == WATERMARK_MAX else max(self._watermark - self._ahead, WATERMARK_MIN)
+            WATERMARK_MAX if time == WATERMARK_MAX else max(self._watermark - self._ahead, self._answered)
         )
         asked = self._recent.between(self._answered, complete)
         for start in range(0, len(asked), BATCH_ROWS_MAX):
@@ -83,6 +87,14 @@ class RollingOperator(Operator):
         self._recent.forget(max(complete - self._back, WATERMARK_MIN))
         (self._recent if self._index is None else self._index).settle()
         out.watermark(time if time == WATERMARK_MAX else self._rule.time.from_ticks(complete))
+
+    def absorb(self, other: Self, mine: Mine) -> None:
+        """See `Operator`."""
+        if self._index is None or other._index is None:
+            raise AssertionError("there is one instance where there are no keys")
+        self._waiting.absorb(other._waiting, self._keys, mine)
+        self._index.absorb(other._index, mine)
+        self._watermark, self._answered = other._watermark, other._answered
 
     def state_size(self) -> StateSize:
         """The rows, their keys, and the rows that wait."""

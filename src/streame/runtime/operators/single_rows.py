@@ -1,6 +1,7 @@
 """Single rows: of the rows with equal keys none holds as soon as there are two."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from streame.runtime.operator import Collector, Operator
 from streame.state.index import KeyIndex
 from streame.state.rows import with_room
 from streame.state.said import Said
+from streame.state.snapshot import Mine
 
 
 class SingleRowsOperator(Operator):
@@ -22,6 +24,8 @@ class SingleRowsOperator(Operator):
         keys: the columns by which rows are equal, and their dtypes.
         schema: the columns of the rows.
     """
+
+    SAVED = ("_index", "_said", "_rows")
 
     def __init__(self, *, keys: pl.Schema, schema: pl.Schema) -> None:
         self._keys: Sequence[str] = keys.names()
@@ -51,6 +55,14 @@ class SingleRowsOperator(Operator):
         said = changes(pl.DataFrame(), old, rows, was, ~was)
         if said.height:
             out.emit(Batch(said))
+
+    def absorb(self, other: Self, mine: Mine) -> None:
+        """See `Operator`."""
+        slots = self._index.absorb(other._index, mine)
+        self._said.absorb(other._said, slots)
+        self._rows = with_room(self._rows, len(self._index), 0)
+        theirs = np.flatnonzero(slots >= 0)
+        self._rows[slots[theirs]] = other._rows[theirs]
 
     def state_size(self) -> StateSize:
         """The keys, and the rows that stand alone."""

@@ -1,6 +1,6 @@
 """Stream join: every row of one stream meets all rows of its key of the other, whenever they come."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -16,6 +16,7 @@ from streame.state.index import KeyIndex, Slots
 from streame.state.keyed_rows import KeyedRows
 from streame.state.multimap import Matches
 from streame.state.rows import RowNumbers, as_index
+from streame.state.snapshot import Mine
 
 
 class _Delta(NamedTuple):
@@ -60,6 +61,8 @@ class StreamJoinOperator(Operator):
         changes: for each side whether it is a changes stream.
         ttl: how long a row is kept: in the join's unit of event time, or in microseconds; `None` for ever.
     """
+
+    SAVED = ("_stores", "_intake", "_keys", "_ended")
 
     def __init__(
         self,
@@ -116,7 +119,7 @@ class StreamJoinOperator(Operator):
             return
         assert self._ttl is not None
         watermark = time if time == WATERMARK_MAX else time // self._unit
-        self._intake.watermark = watermark
+        self._intake.watermark = max(self._intake.watermark, watermark)
         self._expire(watermark)
         out.watermark(time if time == WATERMARK_MAX else (watermark - self._ttl) * self._unit)
 
@@ -131,6 +134,12 @@ class StreamJoinOperator(Operator):
         if not self._changes[1 - port]:
             self._stores[1 - port].clear()
             self._keys.settle()
+
+    def absorb(self, other: Self, mine: Mine) -> None:
+        """See `Operator`."""
+        self._keys.absorb(other._keys, mine)
+        self._intake.watermark, self._ended = other._intake.watermark, list(other._ended)
+        self._set_timer()
 
     def state_size(self) -> StateSize:
         """The rows of both sides."""

@@ -1,7 +1,7 @@
 """Table join: each stream row meets the table's latest row of its key."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,7 @@ from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, EventTime, Mask, Spl
 from streame.runtime.joining import any_null, shifted
 from streame.runtime.operator import Collector, Operator, OperatorContext
 from streame.state.rows import as_index
+from streame.state.snapshot import Mine
 from streame.state.table import Table
 from streame.state.waiting import WaitingRows
 
@@ -42,6 +43,9 @@ class TableJoinOperator(Operator):
     """
 
     timed_ports = (STREAM,)
+
+    SAVED = ("_table", "_waiting", "_timer_us", "_watermark", "_stream_ended", "_table_ended")
+    DERIVED = ("_holds",)
 
     def __init__(
         self,
@@ -77,12 +81,38 @@ class TableJoinOperator(Operator):
         self._watermark = WATERMARK_MIN
         self._stream_ended = False
         self._table_ended = False
+        self._holds = False
 
     def open(self, context: OperatorContext) -> None:
         """Wait for the whole table, if it has an end."""
         self._context = context
         if self._table_is_bounded:
             context.hold(STREAM)
+            self._holds = True
+
+    def saved(self) -> dict[str, Any]:
+        """See `Savable`."""
+        none = None if self._waiting is None else pl.DataFrame(schema=self._waiting.schema)
+        return {**super().saved(), "none": none}
+
+    def restore(self, parts: dict[str, Any]) -> None:
+        """See `Savable`."""
+        if parts["none"] is not None:
+            self._waiting = WaitingRows(self._key_schema, parts["none"].schema)
+        super().restore(parts)
+        self._let_in()
+
+    def absorb(self, other: Self, mine: Mine) -> None:
+        """See `Operator`."""
+        self._table.absorb(other._table, mine)
+        if other._waiting is not None:
+            if self._waiting is None:
+                self._waiting = WaitingRows(self._key_schema, other._waiting.schema)
+            self._waiting.absorb(other._waiting, mine)
+        self._watermark = other._watermark
+        self._stream_ended, self._table_ended = other._stream_ended, other._table_ended
+        self._let_in()
+        self._settle()
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Join stream rows, or take table rows and join what waited for them."""
@@ -100,9 +130,10 @@ class TableJoinOperator(Operator):
 
     def on_watermark(self, time: int, out: Collector) -> None:
         """Let go the rows whose time is over; those that still wait hold the watermark back."""
-        if self._waiting and self._time is not None and self._wait is not None:
-            self._let_go(self._waiting.expire(time), out)
-        self._watermark = time
+        if time > self._watermark:  # else it is told again, after an idle time or a restart
+            if self._waiting and self._time is not None and self._wait is not None:
+                self._let_go(self._waiting.expire(time), out)
+            self._watermark = time
         self._say(out)
         self._settle()
 
@@ -127,11 +158,16 @@ class TableJoinOperator(Operator):
             self._stream_ended = True
         else:
             self._table_ended = True
-            if self._table_is_bounded:
-                self._context.release(STREAM)
+            self._let_in()
             if self._waiting:
                 self._let_go(self._waiting.drain(), out)
         self._settle()
+
+    def _let_in(self) -> None:
+        """Read the stream, once a table that has an end has been read."""
+        if self._holds and self._table_ended:
+            self._context.release(STREAM)
+            self._holds = False
 
     def _join(self, batch: Batch, out: Collector) -> None:
         """Emit the stream rows that met theirs, and decide about the others."""

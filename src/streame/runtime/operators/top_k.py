@@ -1,6 +1,7 @@
 """Top k: the best rows of each group, said anew whenever they change."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from streame.runtime.operator import Collector, Operator
 from streame.state.best_rows import BestRows
 from streame.state.index import KeyIndex, Slots
 from streame.state.ranked_rows import RankedRows
+from streame.state.snapshot import Mine
 
 
 class TopKOperator(Operator):
@@ -28,6 +30,8 @@ class TopKOperator(Operator):
         retractable: whether rows may be taken back; then all rows are kept, else the best alone.
         positions: whether rows carry their position, which tells the rows of a tie apart.
     """
+
+    SAVED = ("_index", "_best", "_ranked")
 
     def __init__(
         self,
@@ -66,6 +70,16 @@ class TopKOperator(Operator):
         for part in said.iter_slices(BATCH_ROWS_MAX):
             if part.height:
                 out.emit(Batch(part))
+
+    def absorb(self, other: Self, mine: Mine) -> None:
+        """See `Operator`."""
+        if self._index is None or other._index is None:
+            raise AssertionError("there is one instance where there are no keys")
+        groups = self._index.absorb(other._index, mine)
+        if self._best is not None and other._best is not None:
+            self._best.absorb(other._best, groups)
+        if self._ranked is not None and other._ranked is not None:
+            self._ranked.absorb(other._ranked, groups)
 
     def state_size(self) -> StateSize:
         """The rows that are kept, and the groups."""
