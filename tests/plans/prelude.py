@@ -78,7 +78,7 @@ class Splits(st.Source):
         return list(self.frames)
 
     def read(self, split: str, offset: object) -> Iterator[st.Chunk | None]:
-        frame, at, number = self.frames[split], 0, 0
+        frame, at, number = self.frames[split], int(str(offset or 0)), 0
         while at < frame.height:
             size = self.cuts[number % len(self.cuts)]
             batch = shaped(frame[at : at + size], self.how)

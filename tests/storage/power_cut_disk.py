@@ -2,7 +2,7 @@
 
 import errno
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from streame.storage.disk import Bytes, Disk
@@ -125,6 +125,13 @@ class PowerCutDisk(Disk):
             raise FileNotFoundError(path)
         data = self._names[path].data[offset:]
         return data if length is None else data[:length]
+
+    def remove_empty_directory(self, path: str) -> None:
+        """There are no folders."""
+
+    def lock(self, path: str, note: bytes) -> Callable[[], None]:
+        """Nobody else has this disk."""
+        return lambda: None
 
     def _name(self, path: str, file: File) -> None:
         self._names[path] = file

@@ -11,11 +11,13 @@ from streame.core.config import Config
 from streame.core.hashing import KEY_GROUPS
 from streame.errors import PlanError
 from streame.io.logged import LoggedSource
+from streame.io.source import AcknowledgedSource
 from streame.plan.identity import plan_identity
-from streame.plan.nodes import Node, Scan, Write
+from streame.plan.nodes import Node, Scan, Write, walk
 from streame.plan.rewrite import rewrite
 from streame.runtime.checkpointing import Durable
 from streame.state.checkpoint.local import LocalCheckpoints
+from streame.state.checkpoint.outbox import file_name
 from streame.state.checkpoint.store import CheckpointStore
 from streame.storage.disk import LocalDisk
 from streame.storage.log import Log
@@ -23,7 +25,7 @@ from streame.storage.log import Log
 
 @dataclass(frozen=True, slots=True)
 class DurableJob:
-    """A job with checkpoints.
+    """A job with checkpoints, which it has claimed.
 
     Args:
         writes: its sinks, with sources above them that can be read again.
@@ -33,8 +35,15 @@ class DurableJob:
     writes: tuple[Write, ...]
     durable: Durable
 
+    def give_back(self) -> None:
+        """The job has not started: another one may claim the checkpoints."""
+        for node in walk(*self.writes):
+            if isinstance(node, Scan) and isinstance(node.source, AcknowledgedSource):
+                node.source.close()
+        self.durable.store.release()
 
-def durable_job(
+
+def claimed(
     name: str, writes: Sequence[Write], config: Config, allow_dropped: Collection[str]
 ) -> DurableJob | None:
     """A job with checkpoints, if the settings ask for them.
@@ -46,7 +55,8 @@ def durable_job(
         allow_dropped: the operators whose state may be given up.
 
     Raises:
-        PlanError: when a source or a sink cannot take part in checkpoints; says why, and what to use instead.
+        PlanError: when a source cannot take part in checkpoints; says why, and what to use instead.
+        CheckpointError: when the checkpoints cannot be claimed.
     """
     if config.checkpoints is None:
         if allow_dropped:
@@ -58,17 +68,26 @@ def durable_job(
         "streame": version("streame"),
         "polars": pl.__version__,
     }
-    plan = plan_identity(writes)
-    durable = Durable(open_store(config.checkpoints, name), plan, settings, tuple(allow_dropped))
-    logs = Path(config.checkpoints) / "wal"
+    store = open_store(config.checkpoints, name)
+    durable = Durable(store, plan_identity(writes), settings, tuple(allow_dropped))
+    store.claim()
+    try:
+        return DurableJob(_readable_again(writes, Path(config.checkpoints).absolute()), durable)
+    except BaseException:
+        store.release()
+        raise
+
+
+def _readable_again(writes: Sequence[Write], folder: Path) -> tuple[Write, ...]:
+    """The same sinks, with a log behind each source that cannot be read again."""
+    disk = LocalDisk(folder)
 
     def logged(node: Node, original: Node) -> Node:
         if not isinstance(node, Scan) or getattr(node.source, "replayable", True):
             return node
-        return replace(node, source=LoggedSource(node.source, Log(LocalDisk(logs / node.name))))
+        return replace(node, source=LoggedSource(node.source, Log(disk, f"wal/{file_name(node.name)}")))
 
-    rewritten = rewrite(writes, logged)
-    return DurableJob(tuple(write for write in rewritten if isinstance(write, Write)), durable)
+    return tuple(node for node in rewrite(writes, logged) if isinstance(node, Write))
 
 
 def open_store(place: str, job: str) -> CheckpointStore:

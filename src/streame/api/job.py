@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from streame.api.checkpoints import durable_job
+from streame.api.checkpoints import claimed
 from streame.api.job_handle import JobHandle, JobStatus, Loops, refuse_to_block
 from streame.core.changes import DIFF
 from streame.core.config import load_config
@@ -161,10 +161,14 @@ class Job:
         if config.switch_interval_us is not None:
             sys.setswitchinterval(config.switch_interval_us / 1e6)
         writes = self._optimized()
-        durable = durable_job(self.name, writes, config, allow_dropped_state)
-        writes = writes if durable is None else durable.writes
-        graph = lower(writes, config, _errors_sink(errors))
-        run = LocalRun(graph, config, durable=None if durable is None else durable.durable)
+        durable = claimed(self.name, writes, config, allow_dropped_state)
+        try:
+            graph = lower(writes if durable is None else durable.writes, config, _errors_sink(errors))
+            run = LocalRun(graph, config, durable=None if durable is None else durable.durable)
+        except BaseException:
+            if durable is not None:
+                durable.give_back()
+            raise
         scans = [node for node in walk(*self._writes) if isinstance(node, Scan)]
         names = [scan.name for scan in scans], [write.name for write in self._writes]
         handle = JobHandle(self.name, run, *names, self._loops())

@@ -109,3 +109,17 @@ class NarrowableSource(Protocol):
         Returns:
             A source of its own; this one stays as it is.
         """
+
+
+@runtime_checkable
+class AcknowledgedSource(Protocol):
+    """A source that keeps what it gave until a checkpoint says that it will not be asked for it again."""
+
+    def decided(self, split: str, offset: Offset) -> None:
+        """A split will be read from nowhere before `offset`; called from another thread than `read`."""
+
+    def ended(self, split: str) -> None:
+        """A split was read to its end, and will not be read again; called from another thread than `read`."""
+
+    def close(self) -> None:
+        """Nothing more is read in this run, and nothing more is decided."""

@@ -36,7 +36,8 @@ class LocalRun:
         graph: what runs.
         config: bounds and settings.
         clock: the wall clock.
-        durable: where its checkpoints are kept; without it nothing survives the run.
+        durable: where its checkpoints are kept, claimed for this run, which gives it back; without it nothing survives
+            the run.
     """
 
     def __init__(
@@ -78,7 +79,6 @@ class LocalRun:
         if self._durable is not None:
             for sink in self._sinks():
                 sink.check_checkpoints()
-            self._durable.store.claim()
         opened: list[Task] = []
         try:
             for task in reversed(self._tasks):

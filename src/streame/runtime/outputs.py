@@ -95,6 +95,7 @@ class Outputs(Savable, Generic[Inner]):
     """
 
     SAVED = ("_watermark", "_idle")
+    DERIVED = ("metrics",)
 
     def __init__(self, metrics: OperatorMetrics) -> None:
         self.metrics = metrics

@@ -12,7 +12,7 @@ from streame.core.messages import BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, Positi
 from streame.core.metrics import OperatorMetrics
 from streame.core.positions import with_position_column
 from streame.errors import DataError
-from streame.io.source import Chunk
+from streame.io.source import AcknowledgedSource, Chunk
 from streame.runtime.graph import SourceVertex
 from streame.runtime.outputs import Outputs
 from streame.runtime.part import Checkpointer, TaskPart
@@ -74,10 +74,10 @@ class SourceTask:
 
     def go_on(self) -> None:
         """Tell those behind what they were told before."""
-        if self._done:
-            self.outputs.end()
         for stage in self.outputs.inline:
             stage.go_on()
+        if self._done:
+            self.outputs.end()
 
     def step(self, wait_s: float | None) -> bool:
         """Read one chunk, or rest if no split has any; or send a barrier between two chunks."""
@@ -132,7 +132,7 @@ class SourceTask:
     @property
     def acknowledges(self) -> bool:
         """Whether the source gives up what was read once it is told that a checkpoint was decided."""
-        return hasattr(self._vertex.source, "decided")
+        return isinstance(self._vertex.source, AcknowledgedSource)
 
     def part(self) -> TaskPart:
         """The position of the source, and the states of the operators within."""

@@ -12,7 +12,7 @@ from polars.exceptions import PanicException
 from streame.core.clock import Clock
 from streame.core.messages import SplitStatus
 from streame.errors import ConnectorError, StreameError
-from streame.io.source import Chunk, Offset, Source
+from streame.io.source import AcknowledgedSource, Chunk, Offset, Source
 
 DISCOVERY_INTERVAL_US = 250_000
 """How often a source that grows is asked for new splits."""
@@ -64,10 +64,11 @@ class SplitReader:
 
     def decided(self, position: Any) -> None:
         """Tell a source that wants to know it from where on it may be asked for rows again."""
-        decided = getattr(self._source, "decided", None)
-        if decided is not None:
+        if isinstance(self._source, AcknowledgedSource):
             for split, offset in position["offsets"].items():
-                decided(split, offset)
+                self._source.decided(split, offset)
+            for split in position["read"]:
+                self._source.ended(split)
 
     @property
     def ended(self) -> bool:
@@ -134,6 +135,8 @@ class SplitReader:
                     close()
             except Exception as error:
                 errors.append(error)
+        if isinstance(self._source, AcknowledgedSource):
+            self._source.close()
         return errors
 
     def _became_idle(self, split: str) -> list[SplitStatus]:

@@ -112,12 +112,12 @@ class Stage(Savable):
 
     def go_on(self) -> None:
         """After a restart: tell what follows what it was told before, here and in the stages that run within this one."""
+        for stage in self.outputs.inline:  # first, so that one that ends only now does not do so twice
+            stage.go_on()
         if self.finished:
             self.outputs.end()
         else:
             self.outputs.repeat()
-        for stage in self.outputs.inline:
-            stage.go_on()
 
     def take(self, port: int, batch: Batch) -> None:
         """Rows for an input."""
