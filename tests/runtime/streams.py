@@ -58,12 +58,14 @@ def with_positions(frame: pl.DataFrame, first: int) -> pl.DataFrame:
 
 
 def weighted(random: Random, frame: pl.DataFrame, there: list[pl.DataFrame]) -> pl.DataFrame:
-    """Rows that come, and some of those that are there taken back."""
+    """Rows that come, and some of those that are there taken back; none of those that came too late for something."""
     came = frame.with_columns(pl.lit(1, pl.Int64).alias(WEIGHT))
-    held = pl.concat([*there, came])
+    counted = came.filter(pl.col(BEHIND).is_null()).drop(BEHIND) if BEHIND in came.columns else came
+    held = pl.concat([*there, counted])
     gone = pl.Series([random.random() < 0.3 for _ in range(held.height)], dtype=pl.Boolean)
     there[:] = [held.filter(~gone)]
-    return pl.concat([came, held.filter(gone).with_columns(pl.lit(-1, pl.Int64).alias(WEIGHT))])
+    taken_back = held.filter(gone).with_columns(pl.lit(-1, pl.Int64).alias(WEIGHT))
+    return pl.concat([came, taken_back], how="diagonal")
 
 
 def stream(
