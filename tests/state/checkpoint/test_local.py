@@ -172,14 +172,12 @@ def damage_and_recover(folder: Path, path: str) -> Any:
         store.release()
 
 
-@pytest.mark.parametrize(
-    "path", ["m/4.json", "state/4/0.1.pack", "out/4/out%2Fsink.0.out", "state/1/0.1.pack"]
-)
+@pytest.mark.parametrize("path", ["m/4.json", "state/4/0.1.pack", "out/4/out%2Fsink.0.out"])
 def test_damage_behind_output_that_was_published_stops_the_job(path: str, tmp_path: Path) -> None:
     with_checkpoints(tmp_path, 4)
     before = names(tmp_path)
     with pytest.raises(
-        CheckpointDamaged, match=r"checkpoint 4: .*output of checkpoint 4 may have been published|no older"
+        CheckpointDamaged, match=r"checkpoint 4: .*output of checkpoint 4 may have been published"
     ):
         damage_and_recover(tmp_path, path)
     assert names(tmp_path) == before
