@@ -64,7 +64,7 @@ class Disk(Protocol):
         """Remove a folder if there is nothing in it; one that is not there is removed already."""
 
     def names(self, path: str) -> list[str]:
-        """What is in a folder, in order; nothing if it is not there."""
+        """What is in a folder, in order; nothing if there is no such folder."""
 
     def size(self, path: str) -> int | None:
         """How many bytes a file has; `None` if it is not there."""
@@ -173,7 +173,7 @@ class LocalDisk(Disk):
         """See `Disk`."""
         try:
             return sorted(place.name for place in (self.root / path).iterdir())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def size(self, path: str) -> int | None:
