@@ -65,8 +65,8 @@ class LocalCheckpoints(CheckpointStore):
         assert self._published == self._last_number(), "the output of the last checkpoint is not out"
         if self._trouble is not None:
             raise CheckpointError(
-                "an earlier error left the checkpoints in an unknown state"
-            ) from self._trouble
+                f"an earlier error left the checkpoints in an unknown state: {self._trouble}"
+            )
         try:
             written = self._writer.write(draft)
         except CheckpointError as error:

@@ -1,6 +1,7 @@
 """How the plan of a job differs from the one a checkpoint was made with: what is kept, new, dropped and changed."""
 
-from collections.abc import Collection, Mapping, Sequence
+import shlex
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -9,20 +10,20 @@ from streame.errors import PlanChanged
 
 Fate: TypeAlias = Literal["kept", "new", "dropped", "changed"]
 
+_LOST = ("dropped", "changed")
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedOperator:
-    """An operator that keeps state, as far as its state depends on the plan.
+    """An operator of which a checkpoint has something.
 
     Args:
-        name: by which its state is found.
-        kind: what it is, in a word.
-        signature: what its state depends on; equal signatures can go on from each other's state.
+        kind: what it is, in a word or two.
+        does: what its state depends on; with equal texts one can go on with the other's state.
     """
 
-    name: str
     kind: str
-    signature: str
+    does: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,53 +32,42 @@ class Difference:
 
     Args:
         name: of the operator.
-        fate: what becomes of it.
         before: the operator in the checkpoint.
         now: the operator in the job.
     """
 
     name: str
-    fate: Fate
     before: PlannedOperator | None
     now: PlannedOperator | None
 
+    @property
+    def fate(self) -> Fate:
+        """What becomes of its state."""
+        if self.before is None:
+            return "new"
+        if self.now is None:
+            return "dropped"
+        return "kept" if self.before == self.now else "changed"
+
     def __str__(self) -> str:
         """One line for people."""
-        one = self.now or self.before
-        assert one is not None
-        if self.fate != "changed" or self.before is None or self.now is None:
-            return f"{self.fate:<8}{self.name} ({one.kind})"
-        if self.before.kind != self.now.kind:
-            return f"{self.fate:<8}{self.name}: was {self.before.kind}, is {self.now.kind}"
-        return f"{self.fate:<8}{self.name} ({one.kind}): was {self.before.signature}, is {self.now.signature}"
-
-
-def plan_json(operators: Sequence[PlannedOperator]) -> Json:
-    """The operators of a plan as the JSON value that a checkpoint keeps."""
-    return {
-        "operators": [
-            {"name": each.name, "kind": each.kind, "signature": each.signature} for each in operators
-        ]
-    }
-
-
-def planned_operators(plan: Json) -> list[PlannedOperator]:
-    """The operators of a plan of its JSON value."""
-    return [PlannedOperator(each["name"], each["kind"], each["signature"]) for each in plan["operators"]]
+        begin, before, now = f"{self.fate:<8}{self.name}", self.before, self.now
+        if before is None or now is None or before == now:
+            return f"{begin} ({', '.join(each.kind for each in {before, now} if each)})"
+        if before.kind != now.kind:
+            return f"{begin}: was {before.kind}, is {now.kind}"
+        return f"{begin} ({now.kind}): {_changed_parts(before.does, now.does)}"
 
 
 def compare_plans(before: Json, now: Json) -> list[Difference]:
     """What becomes of the state of each operator: first those of the job, in its order, then those that are dropped.
 
     Args:
-        before: the plan that the checkpoint was made with.
+        before: the plan that the checkpoint was made with: `{"operators": {name: {"kind": ..., "does": ...}}}`.
         now: the plan of the job.
     """
-    old = {each.name: each for each in planned_operators(before)}
-    new = {each.name: each for each in planned_operators(now)}
-    found = [Difference(name, _fate(old.get(name), each), old.get(name), each) for name, each in new.items()]
-    dropped: Fate = "dropped"
-    return found + [Difference(name, dropped, each, None) for name, each in old.items() if name not in new]
+    old, new = _operators(before), _operators(now)
+    return [Difference(name, old.get(name), new.get(name)) for name in {**new, **old}]
 
 
 def describe(differences: Sequence[Difference]) -> str:
@@ -85,7 +75,7 @@ def describe(differences: Sequence[Difference]) -> str:
     return "\n".join(f"  {each}" for each in differences)
 
 
-def require_resumable(before: Json, now: Json, allow_dropped: Collection[str] = ()) -> list[Difference]:
+def check_plan(before: Json, now: Json, allow_dropped: Collection[str] = ()) -> list[Difference]:
     """Check that a job can go on from a checkpoint; returns the differences.
 
     Args:
@@ -98,32 +88,23 @@ def require_resumable(before: Json, now: Json, allow_dropped: Collection[str] = 
         PlanChanged: when state would be lost that nobody gave up.
     """
     differences = compare_plans(before, now)
-    lost = [each.name for each in differences if each.fate in {"dropped", "changed"}]
-    refused = [name for name in lost if name not in allow_dropped]
+    refused = [each.name for each in differences if each.fate in _LOST and each.name not in allow_dropped]
     if refused:
         raise PlanChanged(
-            f"the checkpoint belongs to another plan; the state of {_listed(refused)} would be lost:\n"
+            f"the checkpoint belongs to another plan; the state of {', '.join(map(repr, refused))} would be lost:\n"
             f"{describe(differences)}\n"
             "Give the operators their old names and arguments, or allow it with "
-            + " ".join(f"--allow-dropped-state {_quoted(name)}" for name in refused)
+            + " ".join(f"--allow-dropped-state {shlex.quote(name)}" for name in refused)
         )
     return differences
 
 
-def kept_operators(differences: Sequence[Difference]) -> Mapping[str, PlannedOperator]:
-    """The operators that go on from their state."""
-    return {each.name: each.now for each in differences if each.fate == "kept" and each.now is not None}
+def _operators(plan: Json) -> dict[str, PlannedOperator]:
+    return {name: PlannedOperator(each["kind"], each["does"]) for name, each in plan["operators"].items()}
 
 
-def _fate(before: PlannedOperator | None, now: PlannedOperator) -> Fate:
-    if before is None:
-        return "new"
-    return "kept" if before == now else "changed"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names))
-
-
-def _quoted(name: str) -> str:
-    return repr(name) if not name.isidentifier() else name
+def _changed_parts(before: str, now: str) -> str:
+    """Of two texts of parts with a semicolon between them, those that are not in both."""
+    old, new = before.split("; "), now.split("; ")
+    was = "; ".join(part for part in old if part not in new) or "without that"
+    return f"was {was}, is {'; '.join(part for part in new if part not in old) or 'without that'}"
