@@ -50,11 +50,16 @@ class Recorder:
 
 
 class OperatorBench:
-    """Steps an operator by hand, as its task would."""
+    """Steps an operator by hand, as its task would.
 
-    def __init__(self, operator: Operator) -> None:
+    Args:
+        operator: what is stepped.
+        clock: the wall clock; a new one by default.
+    """
+
+    def __init__(self, operator: Operator, clock: ManualClock | None = None) -> None:
         self.operator = operator
-        self.clock = ManualClock()
+        self.clock = clock or ManualClock()
         self.out = Recorder()
         self.timer_us: int | None = None
         self.held: set[int] = set()

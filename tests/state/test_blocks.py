@@ -6,21 +6,28 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as hst
 
-from streame.state.blocks import Blocks, Name
+from streame.state.blocks import Block, Blocks, Name
+from streame.state.index import Slots
 from streame.state.pairs import Pairs
+from streame.state.rows import RowNumbers
 
 
-class Block:
+class Some(Block):
     """Some places."""
 
-    def __init__(self, names: Sequence[Name]) -> None:
+    SAVED = ("pairs",)
+
+    def __init__(self, names: Sequence[Name], until: int | None = None) -> None:
         self.names = names
-        self.until = max(end for _, end in names)
+        self.until = max(end for _, end in names) if until is None else until
         self.pairs = Pairs(len(names))
+
+    def absorb(self, other: Block, groups: RowNumbers, numbers: Slots) -> None:
+        """There is nothing beside the pairs."""
 
 
 def shared(
-    blocks: Blocks[Block], names: Sequence[Name], codes: Iterable[int] | None, height: int
+    blocks: Blocks[Some], names: Sequence[Name], codes: Iterable[int] | None, height: int
 ) -> list[Name | None]:
     """The name that each row is shared out under."""
     found: list[Name | None] = [None] * height
@@ -37,13 +44,13 @@ def shared(
 @given(hst.data())
 def test_every_row_comes_to_the_place_of_its_name(data: hst.DataObject) -> None:
     names = data.draw(hst.lists(hst.tuples(hst.integers(0, 9), hst.integers(0, 9)), min_size=1, unique=True))
-    blocks: Blocks[Block] = Blocks()
+    blocks: Blocks[Some] = Blocks(Some)
     known: list[Name] = []
     while len(known) < len(names):
         asked = names[: data.draw(hst.integers(len(known) + 1, len(names)))]
         absent = blocks.absent(asked)
         assert [asked[number] for number in absent] == asked[len(known) :]
-        blocks.add(Block(asked[len(known) :]), asked[len(known) :])
+        blocks.add(Some(asked[len(known) :]), asked[len(known) :])
         known = list(asked)
     codes = data.draw(hst.lists(hst.integers(0, len(names) - 1), min_size=1))
     codes = sorted(codes) if data.draw(hst.booleans(), label="in order") else codes
@@ -58,8 +65,8 @@ def test_every_row_comes_to_the_place_of_its_name(data: hst.DataObject) -> None:
 
 
 def test_blocks_rest_only_where_they_take_much() -> None:
-    blocks: Blocks[Block] = Blocks()
-    first, second = Block([(0, 1)]), Block([(1, 2)])
+    blocks: Blocks[Some] = Blocks(Some)
+    first, second = Some([(0, 1)]), Some([(1, 2)])
     for block in (first, second):
         blocks.add(block, block.names)
         block.pairs.numbers(0, np.arange(2**20, dtype=np.int32))
@@ -67,7 +74,7 @@ def test_blocks_rest_only_where_they_take_much() -> None:
     blocks.rest([second])
     assert first.pairs.memory_bytes == size
     for number in range(20):
-        blocks.add(large := Block([(2, number)]), large.names)
+        blocks.add(large := Some([(2, number)]), large.names)
         large.pairs.numbers(0, np.arange(2**20, dtype=np.int32))
     blocks.rest([second])
     assert first.pairs.memory_bytes < size

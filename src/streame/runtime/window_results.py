@@ -1,7 +1,8 @@
 """Results of windows: from groups to the rows that are put out, and to what is taken back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -13,11 +14,12 @@ from streame.core.metrics import StateSize
 from streame.core.time import Ticks
 from streame.core.windows import WINDOW_ENDS, WindowList, WindowRule
 from streame.runtime.emit import changes
-from streame.state.blocks import Blocks
-from streame.state.index import KeyIndex
+from streame.state.blocks import Blocks, Name
+from streame.state.index import KeyIndex, Slots
 from streame.state.pairs import Pairs
 from streame.state.panes import WindowGroups
 from streame.state.rows import as_index
+from streame.state.snapshot import Savable
 from streame.state.told import Told
 
 _DAY_US = 86_400_000_000
@@ -55,16 +57,18 @@ class WindowSetup:
         return says_changes(self.emission) or self.lateness > 0
 
 
-class WindowResults:
+class WindowResults(Savable):
     """Makes rows of the groups of windows.
 
     Args:
         setup: what is computed.
     """
 
+    SAVED = ("_told",)
+
     def __init__(self, setup: WindowSetup) -> None:
         self._setup = setup
-        self._told: Blocks[Told] = Blocks()
+        self._told = Blocks(self._of_windows)
 
     def final(self, groups: WindowGroups, spans: WindowList, index: KeyIndex | None) -> pl.DataFrame:
         """The rows of groups that will not change any more."""
@@ -73,7 +77,7 @@ class WindowResults:
         names = self._names(groups, spans, index)
         return frame_of([*names, *groups.state.results(groups.numbers).get_columns()])
 
-    def changed(
+    def corrections(
         self, groups: WindowGroups, spans: WindowList, index: KeyIndex | None
     ) -> Iterator[pl.DataFrame]:
         """What a changes stream says of groups: -1 of the rows that hold no longer, +1 of those that hold now."""
@@ -83,8 +87,8 @@ class WindowResults:
         windows = list(zip(spans.low[used].tolist(), spans.high[used].tolist(), strict=True))
         absent = self._told.absent(windows)
         if len(absent):
-            block = Told(len(absent), windows[absent[-1]][1], self._setup.aggregation.outputs)
-            self._told.add(block, [windows[each] for each in absent.tolist()])
+            names = [windows[each] for each in absent.tolist()]
+            self._told.add(self._of_windows(names, names[-1][1]), names)
         for told, places, rows in self._told.share(windows, codes):
             part = groups[rows]
             after, there = new[rows] if isinstance(rows, slice) else new[as_index(rows)], now[rows]
@@ -93,6 +97,10 @@ class WindowResults:
             yield changes(frame_of(self._names(part, spans, index)), before, after, was, there)
             told.said.say(numbers[there], after.filter(pl.Series(there)))
             told.said.forget(numbers[was & ~there])
+
+    def absorb(self, other: Self, slots: Slots) -> None:
+        """Take what others remember; `slots` says by slot there which slot it is here, -1 to leave it out."""
+        self._told.absorb(other._told, slots)
 
     def expire(self, time: int) -> None:
         """Forget what was said of windows that nothing is taken back from any more."""
@@ -106,6 +114,9 @@ class WindowResults:
     def size(self) -> StateSize:
         """How many rows are remembered, and about how much memory they take."""
         return StateSize(self._told.groups, sum(told.memory_bytes for told in self._told))
+
+    def _of_windows(self, windows: Sequence[Name], until: int) -> Told:
+        return Told(len(windows), until, self._setup.aggregation.outputs)
 
     def _names(self, groups: WindowGroups, spans: WindowList, index: KeyIndex | None) -> list[pl.Series]:
         """The columns in front of the results: keys, ends of the window, label."""

@@ -1,15 +1,18 @@
 """Blocks: keyed state for several places at once, such as slices of time or windows, that begins and ends together."""
 
-from collections.abc import Iterator, Sequence
-from typing import Generic, Protocol, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from streame.state.index import Slots
 from streame.state.pairs import Pairs, Places
 from streame.state.rows import RowNumbers
+from streame.state.snapshot import Savable
 
-Numbers = Places | npt.NDArray[np.uint8]
+Numbers = Places | Slots | npt.NDArray[np.uint8]
 
 Name = tuple[int, int]
 """What a place stands for: a slice or a window, as two times."""
@@ -18,7 +21,7 @@ _TABLES_BYTES_MAX = 64 * 1024 * 1024
 _SEARCHED_MAX = 4
 
 
-class Block(Protocol):
+class Block(Savable, ABC):
     """Keyed state for some places.
 
     Attributes:
@@ -29,16 +32,66 @@ class Block(Protocol):
     pairs: Pairs
     until: int
 
+    def filled(self) -> npt.NDArray[np.bool_] | None:
+        """Of which groups something is known; `None` where there is something of all."""
+        return None
+
+    @abstractmethod
+    def absorb(self, other: Any, groups: RowNumbers, numbers: Slots) -> None:
+        """Take the groups `groups` of another one, of which nothing is known here, as the groups `numbers`."""
+
 
 B = TypeVar("B", bound=Block)
 
 
-class Blocks(Generic[B]):
-    """Blocks by the names of their places."""
+class Blocks(Savable, Generic[B]):
+    """Blocks by the names of their places.
 
-    def __init__(self) -> None:
+    Args:
+        make: makes an empty block of the places of some names, and of when it is not needed any more.
+    """
+
+    SAVED = ("_blocks", "_next")
+    DERIVED = ("_found",)
+
+    def __init__(self, make: Callable[[Sequence[Name], int], B]) -> None:
+        self._make = make
         self._found: dict[Name, tuple[B, int]] = {}
+        # By numbers that are never given again, under which they are saved.
+        self._next = 0
         self._blocks: dict[int, tuple[B, Sequence[Name]]] = {}
+
+    def saved(self) -> dict[str, Any]:
+        """See `Savable`."""
+        blocks = {
+            str(number): {"names": np.array(names, np.int64), "until": block.until, "block": block}
+            for number, (block, names) in self._blocks.items()
+        }
+        return {"blocks": blocks, "next": self._next}
+
+    def restore(self, parts: dict[str, Any]) -> None:
+        """See `Savable`."""
+        self._found, self._blocks = {}, {}
+        for number, part in sorted(parts["blocks"].items(), key=lambda item: int(item[0])):
+            names = [(low, high) for low, high in part["names"].tolist()]
+            block = self._make(names, part["until"])
+            block.restore(part["block"])
+            self._next = int(number)
+            self.add(block, names)
+        self._next = parts["next"]
+
+    def absorb(self, other: Self, slots: Slots) -> None:
+        """Take the groups of other blocks; `slots` says by slot there which slot it is here, -1 to leave it out."""
+        for block, names in other._blocks.values():
+            absent = [names[each] for each in self.absent(names).tolist()]
+            if absent:
+                self.add(self._make(absent, block.until), absent)
+            filled = block.filled()
+            groups = np.arange(len(block.pairs)) if filled is None else np.flatnonzero(filled)
+            here = slots[block.pairs.slots[groups]]
+            groups, here = groups[here >= 0], here[here >= 0]
+            for ours, places, rows in self.share(names, block.pairs.places[groups]):
+                ours.absorb(block, groups[rows], ours.pairs.numbers(places, here[rows]))
 
     def __iter__(self) -> Iterator[B]:
         return (block for block, _ in self._blocks.values())
@@ -58,7 +111,8 @@ class Blocks(Generic[B]):
 
     def add(self, block: B, names: Sequence[Name]) -> None:
         """Give names the places of a new block, in their order."""
-        self._blocks[id(block)] = (block, names)
+        self._blocks[self._next] = (block, names)
+        self._next += 1
         self._found.update((name, (block, place)) for place, name in enumerate(names))
 
     def share(

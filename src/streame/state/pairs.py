@@ -1,11 +1,14 @@
 """Pairs of a place and a key slot to dense numbers: the groups of keyed state that is kept per window."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from streame.state.index import KeyIndex, Slots
 from streame.state.rows import with_room
+from streame.state.snapshot import Savable
 
 Places = npt.NDArray[np.intp]
 
@@ -16,7 +19,7 @@ _WIDTH_MIN = 1024
 _PAIR_SCHEMA = pl.Schema({"pair": pl.Int64()})
 
 
-class Pairs:
+class Pairs(Savable):
     """Gives every distinct pair a number: 0 for the first pair seen, 1 for the second, and so on.
 
     Args:
@@ -24,6 +27,9 @@ class Pairs:
         table_max: how many entries a table of all possible pairs may have; where it would have more, the pairs that
             there are stand in an index.
     """
+
+    SAVED = ("_places", "_slots", "_count", "_whole", "_is_whole")
+    DERIVED = ("_table", "_index", "_width")
 
     def __init__(self, places: int, table_max: int = TABLE_MAX) -> None:
         self._table_max = table_max
@@ -36,6 +42,14 @@ class Pairs:
         self._width = 0
         self._table: Slots | None = None
         self._index: KeyIndex | None = None
+
+    def saved(self) -> dict[str, Any]:
+        """See `Savable`."""
+        return super().saved() | {"_places": self.places, "_slots": self.slots}
+
+    def restored(self) -> None:
+        """See `Savable`."""
+        self.rest()
 
     def __len__(self) -> int:
         return self._count

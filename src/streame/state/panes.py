@@ -11,14 +11,15 @@ from streame.core.metrics import StateSize
 from streame.core.time import WATERMARK_MIN, Ticks
 from streame.core.windows import Codes, WindowList
 from streame.state.aggregates import AggregateState
+from streame.state.blocks import Block
 from streame.state.index import Slots
 from streame.state.pairs import Pairs, Places
-from streame.state.rows import with_room
+from streame.state.rows import RowNumbers, with_room
 
 Mask = npt.NDArray[np.bool_]
 
 
-class Pane:
+class Pane(Block):
     """The groups of slices that one batch began; a group is a key in a slice.
 
     What is begun together ends together: the whole pane is dropped when no window over it is needed any more. So it
@@ -31,6 +32,8 @@ class Pane:
         aggregation: what is computed for each group.
         retractable: whether rows may be taken back.
     """
+
+    SAVED = ("pairs", "state", "_touched")
 
     def __init__(
         self, slices: Ticks, since: Ticks, until: int, aggregation: Aggregation, *, retractable: bool
@@ -48,6 +51,16 @@ class Pane:
             return None
         filled = self.state.counts(np.arange(len(self.pairs))) > 0
         return None if filled.all() else filled
+
+    def absorb(self, other: "Pane", groups: RowNumbers, numbers: Slots) -> None:
+        """See `Block`."""
+        absorbed = np.full(len(other.pairs), -1, np.int32)
+        absorbed[groups] = numbers
+        self.state.absorb(other.state, absorbed)
+        if other.is_touched:
+            touched = absorbed[other.touched()]
+            self._touched = with_room(self._touched, len(self.pairs), False)
+            self._touched[touched[touched >= 0]] = True
 
     def group(self, places: Places | int, slots: Slots, *, touch: bool) -> Slots:
         """The group of each row, the new ones among them.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,8 @@ from streame.runtime.preparation import Preparation
 from streame.state.aggregates import AggregateState
 from streame.state.first_rows import FirstRows
 from streame.state.index import KeyIndex
-from streame.state.rows import with_room
+from streame.state.rows import as_index, with_room
+from streame.state.snapshot import Mine
 
 _GROUPS_MAX = BATCH_ROWS_MAX // 2
 """Groups that are said in one batch: of each a row may be taken back and one be said."""
@@ -50,6 +52,9 @@ class GroupByOperator(Operator):
         emission: when results are said.
     """
 
+    SAVED = ("_index", "_state", "_before", "_timer_is_set", "_has_ended")
+    DERIVED = ("_noted",)
+
     def __init__(
         self,
         *,
@@ -66,15 +71,47 @@ class GroupByOperator(Operator):
         self._emission = emission
         self._index = KeyIndex(key_schema)
         self._state = AggregateState(aggregation, retractable=retractable)
-        self._nothing = pl.DataFrame(schema=aggregation.outputs)
+        self._outputs = aggregation.outputs
         self._before: list[_Before] = []
         self._noted: Mask = np.empty(0, np.bool_)
         self._first_rows = FirstRows()
         self._timer_is_set = False
+        self._has_ended = False
 
     def open(self, context: OperatorContext) -> None:
         """Remember the clock."""
         self._context = context
+
+    def saved(self) -> dict[str, Any]:
+        """See `Savable`."""
+        before = [{"groups": each.groups, "was": each.was, "rows": each.rows} for each in self._before]
+        return super().saved() | {"_before": before}
+
+    def restored(self) -> None:
+        """See `Savable`."""
+        self._before = [_Before(**each) for each in self._before]  # type: ignore[arg-type]
+        self._noted = np.zeros(len(self._index), np.bool_)
+        for before in self._before:
+            self._noted[before.groups] = True
+
+    def absorb(self, other: Self, mine: Mine) -> None:
+        """Take the keys that are owned, their values, and what was said of them before they changed."""
+        noted = with_room(other._noted, len(other._index), False)
+        every = np.arange(len(other._index), dtype=np.int32)
+        live = every[(other._state.counts(every) > 0) | noted[: len(every)]]
+        keys = other._index.keys(live)
+        owned = np.flatnonzero(mine(keys))
+        groups = np.full(len(every), -1, np.int32)
+        groups[live[owned]] = self._index.slots(keys[as_index(owned)])
+        self._state.absorb(other._state, groups)
+        self._noted = with_room(self._noted, len(self._index), False)
+        for before in other._before:
+            numbers = groups[before.groups]
+            kept = np.flatnonzero(numbers >= 0)
+            self._noted[numbers[kept]] = True
+            self._before.append(_Before(numbers[kept], before.was[kept], before.rows[as_index(kept)]))
+        self._timer_is_set |= other._timer_is_set
+        self._has_ended |= other._has_ended
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Take the rows; say which groups have changed, or note what was said of them before."""
@@ -103,7 +140,8 @@ class GroupByOperator(Operator):
 
     def on_watermark(self, time: int, out: Collector) -> None:
         """Only where every batch is answered at once are the results as far as the rows."""
-        if time == WATERMARK_MAX:
+        if time == WATERMARK_MAX and not self._has_ended:
+            self._has_ended = True
             self._say_changes(out)
             if self._emission == "on_close":
                 self._say_results(out)
@@ -124,7 +162,11 @@ class GroupByOperator(Operator):
         touched = touched[~self._noted[touched]]
         self._noted[touched] = True
         was = self._state.counts(touched) > 0
-        rows = self._state.results(touched) if was.any() else self._nothing.clear(len(touched))
+        rows = (
+            self._state.results(touched)
+            if was.any()
+            else pl.DataFrame(schema=self._outputs).clear(len(touched))
+        )
         self._before.append(_Before(touched, was, rows))
 
     def _say_changes(self, out: Collector) -> None:

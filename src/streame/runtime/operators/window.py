@@ -1,13 +1,14 @@
 """Window aggregation: the groups of every window, said when the window closes, or before and after that too."""
 
 from collections.abc import Iterable, Sequence
+from typing import Self
 
 import numpy as np
 import polars as pl
 
 from streame.core.messages import BATCH_ROWS_MAX, Batch
 from streame.core.metrics import StateSize
-from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, Ticks
+from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, Mask, Ticks
 from streame.core.windows import Codes, WindowList, Windows
 from streame.runtime.letters import RefusalPolicy
 from streame.runtime.operator import Collector, Operator, OperatorContext
@@ -15,9 +16,11 @@ from streame.runtime.placement import Placed
 from streame.runtime.window_intake import Intake, WindowIntake
 from streame.runtime.window_results import WindowResults, WindowSetup
 from streame.state.blocks import Blocks, Name
-from streame.state.index import KeyIndex
+from streame.state.index import KeyIndex, Slots
+from streame.state.pairs import Pairs
 from streame.state.panes import Pane, groups_of
 from streame.state.rows import as_index
+from streame.state.snapshot import Mine
 
 _DAY_NS = 86_400_000_000_000
 _KEYS_PER_GROUP, _SPARE_KEYS = 3, 65_536
@@ -41,13 +44,15 @@ class WindowOperator(Operator):
         policy: what becomes of rows without an event time, or for which an aggregate cannot be computed.
     """
 
+    SAVED = ("_index", "_panes", "_results", "_most_groups", "_closed", "_next_close", "_timer_us")
+
     def __init__(self, setup: WindowSetup, policy: RefusalPolicy) -> None:
         self._setup = setup
         self._policy = policy
         self._windows = Windows(setup.rule)
         self._results = WindowResults(setup)
         self._index = KeyIndex(setup.key) if setup.key else None
-        self._panes: Blocks[Pane] = Blocks()
+        self._panes = Blocks(self._pane)
         self._most_groups = 0
         self._closed = WATERMARK_MIN
         self._next_close = WATERMARK_MAX
@@ -57,6 +62,23 @@ class WindowOperator(Operator):
         """Remember the clock."""
         self._context = context
         self._intake = WindowIntake(self._setup, self._policy, self._windows, context)
+
+    def absorb(self, other: Self, mine: Mine) -> None:
+        """Take the keys that are owned, their groups in all slices, and what was said of them."""
+        assert self._index is not None
+        assert other._index is not None
+        used = np.flatnonzero(other._used_slots(other._index))
+        keys = other._index.keys(used)
+        owned = np.flatnonzero(mine(keys))
+        slots: Slots = np.full(len(other._index), -1, np.int32)
+        slots[used[owned]] = self._index.slots(keys[as_index(owned)])
+        self._panes.absorb(other._panes, slots)
+        self._results.absorb(other._results, slots)
+        self._most_groups = max(self._most_groups, self._panes.groups)
+        self._closed = max(self._closed, other._closed)
+        self._next_close = min(self._next_close, other._next_close)
+        timers = [self._timer_us, other._timer_us]
+        self._timer_us = min((each for each in timers if each is not None), default=None)
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Take the rows into their slices, and say what has changed if that is asked for."""
@@ -84,17 +106,10 @@ class WindowOperator(Operator):
 
     def on_watermark(self, time: int, out: Collector) -> None:
         """Close windows, give up those that were kept, and say from when on results may come."""
-        before, given_up_before = self._closed, self._given_up
         extremes = {WATERMARK_MIN, WATERMARK_MAX}
-        self._closed = time if time in extremes else time // self._windows.ns_per_tick
-        if self._closed >= self._next_close:
-            self._close(before, self._closed, out)
-        if isinstance(self._setup.emission, int) and self._setup.lateness:
-            self._close(given_up_before, self._given_up, out)
-        self._most_groups = max(self._most_groups, self._panes.groups)
-        self._panes.expire(self._given_up)
-        self._results.expire(self._given_up)
-        self._forget_keys()
+        closed = time if time in extremes else time // self._windows.ns_per_tick
+        if closed != self._closed:
+            self._advance(closed, out)
         out.watermark(self._least_label())
 
     def state_size(self) -> StateSize:
@@ -107,6 +122,19 @@ class WindowOperator(Operator):
     def _given_up(self) -> int:
         """Up to where windows count no more rows."""
         return self._closed if abs(self._closed) >= WATERMARK_MAX else self._closed - self._setup.lateness
+
+    def _advance(self, closed: int, out: Collector) -> None:
+        """Say the windows that close now, and free what is not needed any more."""
+        before, given_up_before = self._closed, self._given_up
+        self._closed = closed
+        if self._closed >= self._next_close:
+            self._close(before, self._closed, out)
+        if isinstance(self._setup.emission, int) and self._setup.lateness:
+            self._close(given_up_before, self._given_up, out)
+        self._most_groups = max(self._most_groups, self._panes.groups)
+        self._panes.expire(self._given_up)
+        self._results.expire(self._given_up)
+        self._forget_keys()
 
     def _take(self, intake: Intake) -> list[Pane]:
         """Add rows to the groups of their slices; the panes that were changed."""
@@ -133,21 +161,21 @@ class WindowOperator(Operator):
         has_most_keys = keys <= _ROWS_PER_KEY * rows and not (
             self._setup.is_changes or self._setup.retractable
         )
-        setup, slices = self._setup, placed.slices[absent]
+        slices = placed.slices[absent]
         order = np.argsort(slices, kind="stable")
         apart = np.flatnonzero(np.diff(slices[order]) > _CLOSE_BY * self._windows.step) + 1
         for chosen in np.split(absent[order], apart):
-            until = int(placed.until[chosen].max())
-            pane = Pane(
-                placed.slices[chosen],
-                placed.since[chosen],
-                until,
-                setup.aggregation,
-                retractable=setup.retractable,
-            )
+            begun = [names[each] for each in chosen.tolist()]
+            pane = self._pane(begun, int(placed.until[chosen].max()))
             if has_most_keys and len(chosen) == 1:
                 pane.pairs.take_all(keys)
-            self._panes.add(pane, [names[each] for each in chosen.tolist()])
+            self._panes.add(pane, begun)
+
+    def _pane(self, names: Sequence[Name], until: int) -> Pane:
+        """A pane of some slices, named by their first tick and the time up to which windows do not count their rows."""
+        slices, since = np.array(names, np.int64).T.copy()
+        setup = self._setup
+        return Pane(slices, since, until, setup.aggregation, retractable=setup.retractable)
 
     def _close(self, before: int, upto: int, out: Collector) -> None:
         """Say all groups of the windows that end in (before, upto]."""
@@ -174,7 +202,7 @@ class WindowOperator(Operator):
         )
         for groups in filter(len, found):
             if setup.is_changes:
-                _emit(self._results.changed(groups.in_order(), spans, self._index), out)
+                _emit(self._results.corrections(groups.in_order(), spans, self._index), out)
             else:
                 _emit([self._results.final(groups.in_order(), spans, self._index)], out)
 
@@ -205,15 +233,23 @@ class WindowOperator(Operator):
         if index is None or len(index) <= _KEYS_PER_GROUP * self._most_groups + _SPARE_KEYS:
             return
         self._most_groups = self._panes.groups
-        groups = [pane.pairs for pane in self._panes] + self._results.pairs
-        live = np.zeros(len(index), np.bool_)
-        for pairs in groups:
-            live[pairs.slots] = True
+        live = self._used_slots(index)
         self._index = KeyIndex(self._setup.key)
         self._index.slots(index.keys(np.flatnonzero(live)))
         slots = (np.cumsum(live) - 1).astype(np.int32)
-        for pairs in groups:
+        for pairs in self._pairs():
             pairs.renumber(slots)
+
+    def _pairs(self) -> list[Pairs]:
+        """All groups of which something is known."""
+        return [pane.pairs for pane in self._panes] + self._results.pairs
+
+    def _used_slots(self, index: KeyIndex) -> Mask:
+        """Which slots have a group."""
+        used = np.zeros(len(index), np.bool_)
+        for pairs in self._pairs():
+            used[pairs.slots] = True
+        return used
 
 
 def _emit(frames: Iterable[pl.DataFrame], out: Collector) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import polars as pl
 
 from streame.state.aggregates.batch import Batch, Groups
+from streame.state.aggregates.touched import ByGroup
 
 
-class GroupValues(ABC):
+class GroupValues(ByGroup, ABC):
     """The values of one accumulator for the groups 0 to n-1."""
 
     @abstractmethod

@@ -1,6 +1,7 @@
 """One value of any dtype for each group, that is written and read for many groups at once."""
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,24 +9,29 @@ import polars as pl
 
 from streame.state.aggregates.batch import Array, Groups, grown
 from streame.state.aggregates.physical import array_dtype, from_array, to_array
+from streame.state.aggregates.touched import ByGroup
 from streame.state.rows import Rows, as_index
 
 _SLACK_ROWS = 1024
 
 
-class Cells(Protocol):
+class Cells(ByGroup, ABC):
     """A value, or null, for each of the groups 0 to n-1."""
 
+    @abstractmethod
     def resize(self, size: int) -> None:
         """Make room for so many groups."""
 
+    @abstractmethod
     def put(self, groups: Groups, values: pl.Series) -> None:
         """Write values; the groups are all different."""
 
+    @abstractmethod
     def take(self, groups: Groups) -> pl.Series:
         """Read values."""
 
     @property
+    @abstractmethod
     def nbytes(self) -> int:
         """About the memory that is used."""
 
@@ -36,8 +42,10 @@ def cells_of(dtype: pl.DataType) -> Cells:
     return _RowCells(dtype) if array is None else _ArrayCells(dtype, array)
 
 
-class _ArrayCells:
+class _ArrayCells(Cells):
     """Values in an array."""
+
+    SAVED = BY_GROUP = ("_values", "_present")
 
     def __init__(self, dtype: pl.DataType, array: npt.DTypeLike) -> None:
         self._dtype = dtype
@@ -62,8 +70,10 @@ class _ArrayCells:
         return self._values.nbytes + self._present.nbytes
 
 
-class _RowCells:
+class _RowCells(Cells):
     """Values as rows that are appended, and for each group the number of its latest one."""
+
+    SAVED = ("_rows", "_numbers", "_live")
 
     def __init__(self, dtype: pl.DataType) -> None:
         self._rows = Rows(pl.Schema({"value": dtype}))

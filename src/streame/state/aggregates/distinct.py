@@ -18,11 +18,19 @@ from streame.state.rows import with_room
 class DistinctCounts(GroupValues):
     """A set of pairs of group and value, and the number of pairs of each group."""
 
+    BY_GROUP = ("_counts",)
+    SAVED = ("_pairs", "_counts")
+    DERIVED = ("_group_of",)
+
     def __init__(self, spec: Distinct) -> None:
         self._spec = spec
         self._pairs = KeyIndex(pl.Schema({GROUP: pl.Int32(), "value": spec.dtype}))
         self._group_of: npt.NDArray[np.int32] = np.zeros(0, np.int32)
         self._counts: Weights = np.zeros(0, np.int64)
+
+    def restored(self) -> None:
+        """See `Savable`."""
+        self._group_of = self._pairs.keys(np.arange(len(self._pairs)))[GROUP].to_numpy(writable=True)
 
     def resize(self, size: int) -> None:
         """See `GroupValues`."""

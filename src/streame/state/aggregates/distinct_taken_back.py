@@ -17,6 +17,10 @@ _SLACK_PAIRS = 4096
 class DistinctCountsTakenBack(GroupRows):
     """How often each value of each group is there, and how many of them are."""
 
+    BY_GROUP = ("_counts",)
+    SAVED = ("_pairs", "_weights", "_counts", "_live")
+    DERIVED = ("_newest",)
+
     def __init__(self, spec: Distinct) -> None:
         self._spec = spec
         self._schema = pl.Schema({GROUP: pl.Int32(), "value": spec.dtype})
@@ -25,6 +29,10 @@ class DistinctCountsTakenBack(GroupRows):
         self._newest: Groups = np.zeros(0, np.intp)
         self._counts: Weights = np.zeros(0, np.int64)
         self._live = 0
+
+    def restored(self) -> None:
+        """See `Savable`."""
+        self._newest = np.zeros(len(self._weights), np.intp)
 
     def resize(self, size: int) -> None:
         """See `GroupValues`."""

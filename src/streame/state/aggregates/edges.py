@@ -1,6 +1,7 @@
 """First and last values, in the order of time, ties in the order of positions or of arrival."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from streame.state.aggregates.accumulator import GroupValues
 from streame.state.aggregates.batch import Batch, Groups, grown
 from streame.state.aggregates.cells import cells_of, gathered
 from streame.state.aggregates.places import Places, Splits
+from streame.state.snapshot import Changed
 
 _Integers = npt.NDArray[np.int64]
 
@@ -25,6 +27,10 @@ class Edges(GroupValues):
         specs: the columns; `last` and `mask` are the same for all.
     """
 
+    BY_GROUP = ("_seen", "_times")
+    SAVED = ("_seen", "_times", "_splits", "_cells", "_places")
+    DERIVED = ("_winner",)
+
     def __init__(self, specs: Sequence[Edge]) -> None:
         self._specs = specs
         self._last = specs[0].last
@@ -35,6 +41,30 @@ class Edges(GroupValues):
         self._winner: _Integers = np.zeros(0, np.int64)
         self._splits = Splits()
         self._places: Places | None = None
+
+    def saved(self) -> dict[str, Any]:
+        """See `Savable`."""
+        parts = super().saved()
+        del parts["_places"]
+        if self._places is not None:
+            splits, offsets = self._places.splits, self._places.offsets
+            parts |= {"place_splits": self._of_groups(splits), "place_offsets": self._of_groups(offsets)}
+        return parts
+
+    def changed(self, name: str) -> Changed | None:
+        """See `Savable`."""
+        return super().changed("_times" if name.startswith("place_") else name)
+
+    def restore(self, parts: dict[str, Any]) -> None:
+        """See `Savable`."""
+        self._seen, self._times = parts["_seen"], parts["_times"]
+        self._winner = np.zeros(len(self._times), np.int64)
+        self._splits.restore(parts["_splits"])
+        for cells, part in zip(self._cells, parts["_cells"], strict=True):
+            cells.restore(part)
+        self._places = (
+            Places(parts["place_splits"], parts["place_offsets"]) if "place_splits" in parts else None
+        )
 
     def resize(self, size: int) -> None:
         """See `GroupValues`."""

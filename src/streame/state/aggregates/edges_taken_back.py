@@ -21,6 +21,8 @@ class EdgesTakenBack(GroupRows):
         specs: what is wanted of them; column and mask are the same for all.
     """
 
+    SAVED = ("size", "kept")
+
     def __init__(self, specs: Sequence[Edge]) -> None:
         self._specs = specs
         self.size = 0

@@ -37,6 +37,8 @@ class _ArrayExtremes(Extremes):
     Before the first value stands the one that loses against every other, which null counts as too.
     """
 
+    SAVED = BY_GROUP = ("_values",)
+
     def __init__(self, spec: Extreme) -> None:
         self._spec = spec
         self._array_dtype = np.dtype(array_dtype(spec.dtype))
@@ -85,6 +87,8 @@ class _ArrayExtremes(Extremes):
 
 class _CellExtremes(Extremes):
     """Extremes of values that no array can hold: Polars finds those of a batch, and compares them with what there was."""
+
+    SAVED = ("_cells",)
 
     def __init__(self, spec: Extreme) -> None:
         self._spec = spec

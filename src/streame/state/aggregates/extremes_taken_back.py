@@ -21,6 +21,9 @@ class ExtremesTakenBack(GroupRows):
     rises and is never lowered costs no more than if it were not taken back at all.
     """
 
+    BY_GROUP = ("lost", "lowered")
+    SAVED = ("best", "kept", "lost", "lowered")
+
     def __init__(self, spec: Extreme) -> None:
         self._spec = spec
         self.best = extremes_of(spec)

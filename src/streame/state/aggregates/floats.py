@@ -17,6 +17,8 @@ _Floats = npt.NDArray[np.float64]
 class FloatTotals(GroupValues):
     """Sums of floats, to which rows are only ever added."""
 
+    SAVED = BY_GROUP = ("_sums",)
+
     def __init__(self, spec: Total) -> None:
         self._spec = spec
         self._sums: _Floats = np.zeros(0)
@@ -54,6 +56,8 @@ class Deviations(GroupValues):
     Values are taken relative to the first one of their group: `sum((x - first)^2) - sum(x - first)^2 / n` loses
     nothing that matters, because the first value is itself no further from the mean than the result says.
     """
+
+    SAVED = BY_GROUP = ("_counts", "_firsts", "_sums", "_squares")
 
     def __init__(self, spec: Deviation) -> None:
         self._spec = spec

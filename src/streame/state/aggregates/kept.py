@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from streame.core.aggregates import GROUP
 from streame.core.hidden import WEIGHT
 from streame.state.aggregates.batch import Groups, Weights, order_by_group
 from streame.state.rows import as_index, owned
+from streame.state.snapshot import Savable
 
 _SMALL_ROWS = 8192
 _RATIO = 8
@@ -27,7 +29,7 @@ class _Level:
     groups: npt.NDArray[np.int32]
 
 
-class KeptRows:
+class KeptRows(Savable):
     """The rows of many groups, in order of arrival.
 
     Batches are kept as they came, by reference: at the end they become one frame, once. Only when few groups are
@@ -39,6 +41,9 @@ class KeptRows:
         weighted: whether rows may be taken back. Then equal rows are one with a weight, and their order is not
             that of arrival, but that of their values.
     """
+
+    SAVED = ("_levels", "_pending")
+    DERIVED = ("_pending_rows",)
 
     def __init__(self, schema: pl.Schema, *, weighted: bool) -> None:
         self._weighted = weighted
@@ -52,6 +57,16 @@ class KeptRows:
         self._levels: list[_Level] = []
         self._pending: list[pl.DataFrame] = []
         self._pending_rows = 0
+
+    def saved(self) -> dict[str, Any]:
+        """See `Savable`."""
+        return {"levels": [level.rows for level in self._levels], "pending": self._pending}
+
+    def restore(self, parts: dict[str, Any]) -> None:
+        """See `Savable`."""
+        self._levels = [_Level(rows, rows[GROUP].to_numpy()) for rows in parts["levels"]]
+        self._pending = parts["pending"]
+        self._pending_rows = sum(frame.height for frame in self._pending)
 
     def add(self, groups: Groups, columns: Sequence[pl.Series], weights: Weights | None) -> None:
         """Take rows.

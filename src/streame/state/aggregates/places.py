@@ -13,6 +13,7 @@ from streame.state.aggregates.batch import grown as grown_array
 from streame.state.aggregates.cells import gathered
 from streame.state.index import KeyIndex
 from streame.state.rows import as_index
+from streame.state.snapshot import Savable
 
 _Integers = npt.NDArray[np.int64]
 
@@ -51,14 +52,21 @@ class Places:
         return self.splits.nbytes + self.offsets.nbytes
 
 
-class Splits:
+class Splits(Savable):
     """Numbers for the splits of positions, and the order of these."""
+
+    SAVED = ("_index",)
+    DERIVED = ("_ranks",)
 
     def __init__(self) -> None:
         self._schema = pl.Schema({name: POSITION_DTYPE.to_schema()[name] for name in ("source", "split")})
         self._index = KeyIndex(self._schema)
         # By number; the splits themselves begin at 1.
         self._ranks: _Integers = np.zeros(1, np.int64)
+
+    def restored(self) -> None:
+        """See `Savable`."""
+        self._rank()
 
     def sorted(self, rows: Groups, positions: pl.Series | None) -> tuple[Groups, Places]:
         """Rows in the order of their positions, those with the same one as they stand, and their places."""

@@ -14,6 +14,7 @@ from streame.core.aggregates import Deviation, Total
 from streame.state.aggregates.accumulator import GroupValues
 from streame.state.aggregates.batch import Batch, Groups, Weights, grown, order_by_group
 from streame.state.aggregates.floats import floats_of
+from streame.state.aggregates.touched import ByGroup
 
 _Floats = npt.NDArray[np.float64]
 _Pair = tuple[_Floats, _Floats]
@@ -29,6 +30,8 @@ _SPLIT = 2.0**27 + 1
 
 class PreciseTotals(GroupValues):
     """Sums of floats that rows are added to and taken back from."""
+
+    SAVED = ("_sums", "_odd")
 
     def __init__(self, spec: Total) -> None:
         self._spec = spec
@@ -74,6 +77,9 @@ class PreciseTotals(GroupValues):
 
 class PreciseDeviations(GroupValues):
     """Sums of squared distances from the mean, of rows that may be taken back: `sum(x^2) - sum(x)^2 / n`."""
+
+    BY_GROUP = ("_counts",)
+    SAVED = ("_counts", "_sums", "_squares", "_odd")
 
     def __init__(self, spec: Deviation) -> None:
         self._spec = spec
@@ -133,8 +139,10 @@ class PreciseDeviations(GroupValues):
         return self._counts.nbytes + self._sums.nbytes + self._squares.nbytes + self._odd.nbytes
 
 
-class _PairSums:
+class _PairSums(ByGroup):
     """A sum in two floats for each group."""
+
+    SAVED = BY_GROUP = ("high", "low")
 
     def __init__(self) -> None:
         self.high: _Floats = np.zeros(0)
@@ -163,8 +171,10 @@ class _PairSums:
         return self.high.nbytes + self.low.nbytes
 
 
-class _OddCounts:
+class _OddCounts(ByGroup):
     """How many values of each group are NaN, infinity and minus infinity; nothing while none is."""
+
+    SAVED = ("_size", "_counts")
 
     _KINDS = (np.isnan, lambda values: values > 0, lambda values: values < 0)
 

@@ -12,15 +12,18 @@ from streame.state.aggregates.batch import Batch, Groups
 from streame.state.aggregates.kept import KeptRows, places
 from streame.state.aggregates.order import ORDER, in_order, order_columns
 from streame.state.rows import as_index
+from streame.state.snapshot import Savable
 
 
-class RowfulResults:
+class RowfulResults(Savable):
     """The rows of many groups, and the expressions that are computed from them.
 
     Args:
         aggregation: what is computed; here only `Aggregation.rowful`.
         retractable: whether rows may be taken back.
     """
+
+    SAVED = ("kept",)
 
     def __init__(self, aggregation: Aggregation, *, retractable: bool) -> None:
         self._aggregation = aggregation

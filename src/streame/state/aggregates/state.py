@@ -1,5 +1,7 @@
 """The state of an aggregation over many groups."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -11,11 +13,12 @@ from streame.state.aggregates.batch import Batch, Groups, Weights, grown
 from streame.state.aggregates.kinds import group_values
 from streame.state.aggregates.rowful import RowfulResults
 from streame.state.aggregates.totals import TooLargeError
+from streame.state.aggregates.touched import ByGroup, Touched
 
 GroupNumbers = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
 
-class AggregateState:
+class AggregateState(ByGroup):
     """The values of an aggregation for the groups 0 to n-1; the caller gives groups their numbers.
 
     Args:
@@ -25,13 +28,33 @@ class AggregateState:
             stand in the order of their values, not of arrival.
     """
 
+    BY_GROUP = ("_counts",)
+    SAVED = ("_counts", "_kept", "_rowful")
+    DERIVED = ("_groups",)
+
     def __init__(self, aggregation: Aggregation, *, retractable: bool = False) -> None:
         self._aggregation = aggregation
         self._retractable = retractable
         self._counts: Weights = np.zeros(0, np.int64)
-        self._count = 0
+        self._groups = Touched()
         self._kept = group_values(aggregation.accumulators, retractable=retractable)
         self._rowful = RowfulResults(aggregation, retractable=retractable) if aggregation.rowful else None
+        self.share(self._groups)
+
+    def restore(self, parts: dict[str, Any]) -> None:
+        """See `Savable`."""
+        self._counts = parts["_counts"]
+        for kept, part in zip(self._kept, parts["_kept"], strict=True):
+            kept.restore(part)
+        if self._rowful is not None:
+            self._rowful.restore(parts["_rowful"])
+        self._groups = Touched()
+        self._groups.reach(len(self._counts))
+        self.share(self._groups)
+
+    def saved_up_to_here(self) -> None:
+        """See `Savable`."""
+        self._groups.nothing()
 
     @property
     def has_partials(self) -> bool:
@@ -50,7 +73,7 @@ class AggregateState:
             return
         assert weights is None or self._retractable
         numbers = groups.astype(np.intp, copy=False)
-        self._reserve(int(numbers.max()) + 1)
+        self._touch(numbers)
         batch = Batch(numbers, rows, weights)
         np.add.at(self._counts, numbers, 1 if weights is None else weights)
         with np.errstate(all="ignore"):
@@ -73,7 +96,7 @@ class AggregateState:
         if not len(chosen):
             return
         targets = groups[chosen].astype(np.intp, copy=False)
-        self._reserve(int(targets.max()) + 1)
+        self._touch(targets)
         counts, others, rowful = other.contents(len(groups))
         np.add.at(self._counts, targets, counts[chosen])
         with np.errstate(all="ignore"):
@@ -86,7 +109,7 @@ class AggregateState:
 
     def contents(self, count: int) -> tuple[Weights, list[GroupValues], RowfulResults | None]:
         """All there is, with room for `count` groups, for the state that absorbs this one."""
-        assert self._count <= count, (self._count, count)
+        assert self._groups.count <= count, (self._groups.count, count)
         self._reserve(count)
         return self._counts, self._kept, self._rowful
 
@@ -117,7 +140,7 @@ class AggregateState:
         if not len(groups):
             return
         numbers = groups.astype(np.intp, copy=False)
-        self._reserve(int(numbers.max()) + 1)
+        self._touch(numbers)
         np.add.at(self._counts, numbers, partials[ROWS].to_numpy())
         columns = partials.get_columns()[1:]
         owners = [int(column.name.partition(".")[0]) for column in columns]
@@ -136,6 +159,8 @@ class AggregateState:
         """
         numbers = self._numbers(groups)
         aggregation = self._aggregation
+        if self._retractable and len(numbers):
+            self._touch(numbers)  # extremes that were taken back are looked for now
         values = [pl.Series(ROWS, self._counts[numbers])]
         try:
             with np.errstate(all="ignore"):
@@ -157,7 +182,13 @@ class AggregateState:
         nbytes = self._counts.nbytes + sum(each.nbytes for each in self._kept)
         if self._rowful is not None:
             rows, nbytes = rows + self._rowful.height, nbytes + self._rowful.nbytes
-        return StateSize(max(rows, self._count), nbytes)
+        return StateSize(max(rows, self._groups.count), nbytes)
+
+    def _touch(self, groups: Groups) -> None:
+        """Make room for groups, at least one, that change."""
+        last = int(groups.max())
+        self._reserve(last + 1)
+        self._groups.touch(groups, last)
 
     def _numbers(self, groups: GroupNumbers) -> Groups:
         """Group numbers as indices of arrays that are long enough."""
@@ -167,7 +198,7 @@ class AggregateState:
 
     def _reserve(self, count: int) -> None:
         """Make room for so many groups."""
-        self._count = max(self._count, count)
+        self._groups.reach(count)
         if count > len(self._counts):
             size = max(count, 2 * len(self._counts))
             self._counts = grown(self._counts, size, 0)

@@ -34,6 +34,9 @@ class TooLargeError(Exception):
 class NullCounts(GroupValues):
     """How many values of a column are null; costs nothing while none is."""
 
+    BY_GROUP = ("_counts",)
+    SAVED = ("_counts", "_size")
+
     def __init__(self, spec: Nulls) -> None:
         self._spec = spec
         self._size = 0
@@ -85,6 +88,9 @@ class IntegerTotals(GroupValues):
     number of rows times the largest value among them. Beyond that, a sum is four limbs of 32 bits in words of 64,
     the last one with the sign, which pass on their carries now and then.
     """
+
+    BY_GROUP = ("_sums",)
+    SAVED = ("_sums", "_limbs", "_bound", "_rows_since_carry")
 
     def __init__(self, spec: Total) -> None:
         self._spec = spec

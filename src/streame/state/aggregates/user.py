@@ -23,10 +23,24 @@ _SAMPLE = 8
 class UserStates(GroupValues):
     """One Python object for each group that has had rows."""
 
+    SAVED = ("_states",)
+
     def __init__(self, spec: Own) -> None:
         self._spec = spec
         self._aggregate = spec.aggregate
         self._states: list[Any] = []
+
+    def saved(self) -> dict[str, Any]:
+        """The states as the user encodes them."""
+        encode, states = self._aggregate.encode, self._of_groups(self._states)
+        encoded = [None if each is None else self._called("encode", encode, each) for each in states]
+        return {"states": pl.Series(encoded, dtype=pl.Binary)}
+
+    def restore(self, parts: dict[str, Any]) -> None:
+        """See `saved`."""
+        decode = self._aggregate.decode
+        encoded = parts["states"].to_list()
+        self._states = [None if each is None else self._called("decode", decode, each) for each in encoded]
 
     def resize(self, size: int) -> None:
         """See `GroupValues`."""
