@@ -1,10 +1,9 @@
 """Packs: the changed chunks of all leaves of a checkpoint in one file, beside references to chunks of older ones."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-import numpy as np
 from xxhash import xxh3_128, xxh3_128_hexdigest
 
 from streame.errors import CheckpointDamaged
@@ -51,23 +50,17 @@ class Known:
             }
             self.retired = retired_packs(last)
 
-    def chunks(self, operator: str, instance: int, path: str, like: SavedLeaf) -> tuple[Chunk | None, ...]:
-        """The chunks of a leaf in the last checkpoint, if it was of the same kind; `None` for one to be given up.
+    def leaf(self, operator: str, instance: int, like: SavedLeaf) -> SavedLeaf:
+        """A leaf in the last checkpoint, if it was of the same kind; else one without chunks.
 
         Args:
             operator: the name of the operator.
             instance: which of its instances.
-            path: the path of the leaf.
-            like: the leaf as it is now.
+            like: the leaf as it is now, without chunks.
         """
-        before = self._leaves.get((operator, instance, path))
-        if before is None or _make(before) != _make(like):
-            return ()
-        return tuple(None if chunk.pack in self.retired else chunk for chunk in before.chunks)
-
-
-def _make(leaf: SavedLeaf) -> tuple[str, str, tuple[int, ...]]:
-    return leaf.kind, leaf.dtype, leaf.shape[1:]
+        before = self._leaves.get((operator, instance, like.path), like)
+        same_kind = (before.kind, before.dtype, before.shape[1:]) == (like.kind, like.dtype, like.shape[1:])
+        return before if same_kind else like
 
 
 def retired_packs(last: Manifest) -> frozenset[str]:
@@ -124,12 +117,14 @@ class PackWriting:
         """The new chunks of a leaf; as a generator it returns what becomes of the leaf."""
         data = leaf.data
         refuse_unsavable(data, f"the state of {operator}, {leaf.path}")
-        empty = SavedLeaf(leaf.path, kind_of(data), dtype_of(data), data.shape, ())
-        before = self.known.chunks(operator, instance, leaf.path, empty)
+        now = SavedLeaf(leaf.path, kind_of(data), dtype_of(data), data.shape, ())
+        before = self.known.leaf(operator, instance, now)
         chunks = []
         for number in range(chunk_count(data)):
-            old = before[number] if number < len(before) else None
-            if old is not None and self.hints and _surely_same(leaf, old, number):
+            old = before.chunks[number] if number < len(before.chunks) else None
+            if old is not None and old.pack in self.known.retired:
+                old = None
+            if old is not None and self.hints and _surely_same(leaf.changed, before, now, number):
                 chunks.append(old)
                 continue
             content = encode_chunk(data, number)
@@ -141,7 +136,7 @@ class PackWriting:
                 yield self._written(FIRST_LINE)
             chunks.append(Chunk(self.path, self.length, length, digest))
             yield self._written(content)
-        return SavedLeaf(leaf.path, empty.kind, empty.dtype, data.shape, tuple(chunks))
+        return replace(now, chunks=tuple(chunks))
 
     def _written(self, content: Bytes) -> Bytes:
         self.length += len(content)
@@ -149,13 +144,16 @@ class PackWriting:
         return content
 
 
-def _surely_same(leaf: Leaf, old: Chunk, number: int) -> bool:
-    """Whether a chunk of an array is known not to have changed."""
-    changed: Changed | None = leaf.changed
-    if changed is None or not isinstance(leaf.data, np.ndarray):
+def _surely_same(changed: Changed | None, before: SavedLeaf, now: SavedLeaf, number: int) -> bool:
+    """Whether a chunk of a leaf is known not to have changed."""
+    if changed is None or _rows(before, number) != _rows(now, number):
         return False
-    part = np.atleast_1d(leaf.data)[number * CHUNK_ROWS : (number + 1) * CHUNK_ROWS]
-    return part.nbytes == old.length and not (number < len(changed) and changed[number])
+    return not (number < len(changed) and changed[number])
+
+
+def _rows(leaf: SavedLeaf, number: int) -> int:
+    """How many rows a chunk of a leaf has."""
+    return min(leaf.shape[0] if leaf.shape else 1, (number + 1) * CHUNK_ROWS) - number * CHUNK_ROWS
 
 
 def read_leaf(leaf: SavedLeaf, read: Read) -> Data:

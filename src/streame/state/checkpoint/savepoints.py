@@ -44,11 +44,25 @@ def make_savepoint(folder: Path, target: Path) -> int:
     Raises:
         CheckpointError: when there is no checkpoint that can be copied, or something is in the new folder.
     """
-    source, into = LocalDisk(folder), LocalDisk(target)
+    return copy_last(LocalDisk(folder), str(folder), target)
+
+
+def copy_last(source: Disk, where: str, target: Path) -> int:
+    """Copy the last checkpoint to a new folder; returns its number.
+
+    Args:
+        source: where the checkpoints of the job are.
+        where: the same, for messages.
+        target: as for `make_savepoint`.
+
+    Raises:
+        CheckpointError: as for `make_savepoint`.
+    """
+    into = LocalDisk(target)
     if into.names(""):
         raise CheckpointError(f"{target}: there is something already; a savepoint needs a new folder")
     for tries_left in reversed(range(_TRIES)):
-        manifest = last_checkpoint(source, str(folder))
+        manifest = last_checkpoint(source, where)
         release = claim(into, manifest.job, str(target))
         try:
             copy_checkpoint(source, manifest, into)
