@@ -19,6 +19,7 @@ from streame.state.checkpoint.leaves import Data
 from streame.state.checkpoint.manifest import Manifest, Output, SavedState
 from streame.state.checkpoint.packs import PACKS_MAX, Known, PackWriting, read_leaf, retired_packs
 from streame.state.snapshot import CHUNK_ROWS, Leaf, Savable, Shadow, Snapshot, take_snapshot
+from tests.storage.memory_disk import MemoryDisk
 
 AT = datetime(2024, 1, 1)  # noqa: DTZ001 - a local time
 ENUM = pl.Enum(["a", "b", "c"])
@@ -109,10 +110,7 @@ class Chain:
         return self.last.operators["op"][0]
 
     def read(self, leaf: int = 0) -> Data:
-        return read_leaf(self.state.leaves[leaf], self.bytes)
-
-    def bytes(self, path: str, offset: int, length: int) -> bytes:
-        return self.packs[path][offset : offset + length]
+        return read_leaf(self.state.leaves[leaf], MemoryDisk(self.packs))
 
 
 @pytest.fixture
@@ -340,12 +338,11 @@ def test_instances_and_operators_are_told_apart() -> None:
     writing = PackWriting("state/1/0.1.pack", Known(None), hints=False)
     content = b"".join(writing.parts(first))
 
-    def read(path: str, offset: int, length: int) -> bytes:
-        return content[offset : offset + length]
+    disk = MemoryDisk({"state/1/0.1.pack": content})
 
     def values(operator: str) -> list[list[Any]]:
         return [
-            [np.asarray(read_leaf(leaf, read)).tolist() for leaf in state.leaves]
+            [np.asarray(read_leaf(leaf, disk)).tolist() for leaf in state.leaves]
             for state in writing.operators[operator]
         ]
 

@@ -1,8 +1,7 @@
 """Packs: the changed chunks of all leaves of a checkpoint in one file, beside references to chunks of older ones."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
 
 from xxhash import xxh3_128, xxh3_128_hexdigest
 
@@ -10,8 +9,9 @@ from streame.errors import CheckpointDamaged
 from streame.state.checkpoint.leaves import (
     Data,
     chunk_count,
-    decode_chunks,
+    decode_frame,
     dtype_of,
+    empty_array,
     encode_chunk,
     kind_of,
     refuse_unsavable,
@@ -19,16 +19,13 @@ from streame.state.checkpoint.leaves import (
 from streame.state.checkpoint.manifest import Chunk, Manifest, SavedLeaf, SavedState, StoredFile, chunks_of
 from streame.state.checkpoint.sealed import FORMAT_VERSION
 from streame.state.snapshot import CHUNK_ROWS, Changed, Leaf, Snapshot
-from streame.storage.disk import Bytes
+from streame.storage.disk import Bytes, Disk
 
 PACKS_MAX = 64
 """A checkpoint that refers to more packs has the chunks of those with the least of them written anew."""
 
 FIRST_LINE = f"streame pack {FORMAT_VERSION}\n".encode()
 """Of every pack."""
-
-Read: TypeAlias = Callable[[str, int, int], bytes]
-"""Bytes of a file, by its path, an offset and a length."""
 
 
 class Known:
@@ -156,31 +153,46 @@ def _rows(leaf: SavedLeaf, number: int) -> int:
     return min(leaf.shape[0] if leaf.shape else 1, (number + 1) * CHUNK_ROWS) - number * CHUNK_ROWS
 
 
-def read_leaf(leaf: SavedLeaf, read: Read) -> Data:
+def read_leaf(leaf: SavedLeaf, disk: Disk) -> Data:
     """A leaf as it was saved; an array is one that may be written to.
 
     Args:
         leaf: the leaf.
-        read: gives bytes of a pack.
+        disk: where the packs are.
 
     Raises:
         CheckpointDamaged: when the bytes are not the ones that were written.
     """
-    return decode_chunks(
-        leaf.kind, leaf.dtype, leaf.shape, (checked_chunk(chunk, read) for chunk in leaf.chunks)
-    )
+    if leaf.kind != "array":
+        return decode_frame(leaf.kind, leaf.shape, (checked_chunk(chunk, disk) for chunk in leaf.chunks))
+    array, memory = empty_array(leaf.dtype, leaf.shape)
+    filled = 0
+    for chunk in leaf.chunks:
+        place = memory[filled : filled + chunk.length]
+        _check(chunk, place[: disk.read_into(chunk.pack, chunk.offset, place)])
+        filled += chunk.length
+    assert filled == len(memory), (filled, len(memory))
+    return array
 
 
-def checked_chunk(chunk: Chunk, read: Read) -> bytes:
+def checked_chunk(chunk: Chunk, disk: Disk) -> bytes:
     """The bytes of a chunk, if they are the ones that were written.
+
+    Args:
+        chunk: the chunk.
+        disk: where the packs are.
 
     Raises:
         CheckpointDamaged: when they are not.
     """
-    content = read(chunk.pack, chunk.offset, chunk.length)
+    content = disk.read(chunk.pack, chunk.offset, chunk.length)
+    _check(chunk, content)
+    return content
+
+
+def _check(chunk: Chunk, content: Bytes) -> None:
     if len(content) != chunk.length or xxh3_128_hexdigest(content) != chunk.digest:
         raise CheckpointDamaged(
             f"{chunk.pack}: the {chunk.length} bytes from {chunk.offset} are not the ones that were written; "
             "check the disk, and restore the file or go on from a savepoint"
         )
-    return content

@@ -19,7 +19,7 @@ from streame.state.checkpoint.manifest import (
 )
 from streame.state.checkpoint.outbox import READ_BYTES
 from streame.state.checkpoint.ownership import claim
-from streame.state.checkpoint.packs import FIRST_LINE, Read, checked_chunk
+from streame.state.checkpoint.packs import FIRST_LINE, checked_chunk
 from streame.state.checkpoint.recovery import (
     SHOWN,
     look_for_checkpoint,
@@ -114,7 +114,7 @@ def copy_checkpoint(source: Disk, manifest: Manifest, target: Disk) -> Manifest:
         CheckpointDamaged: when it is not what was written.
     """
     number = manifest.number
-    packing = _Packing(f"state/{number}/0.1.pack", manifest, source.read)
+    packing = _Packing(f"state/{number}/0.1.pack", manifest, source)
     files: dict[str, Iterator[bytes]] = {file.path: _bytes_of(source, file) for file in manifest.staged}
     if manifest.packs:
         files[packing.path] = packing.parts()
@@ -168,7 +168,7 @@ class _Packing:
 
     path: str
     manifest: Manifest
-    read: Read
+    disk: Disk
     file: StoredFile | None = None
 
     def parts(self) -> Iterator[bytes]:
@@ -206,7 +206,7 @@ class _Packing:
     def _contents(self) -> Iterator[bytes]:
         yield FIRST_LINE
         for chunk in chunks_of(self.manifest.operators):
-            yield checked_chunk(chunk, self.read)
+            yield checked_chunk(chunk, self.disk)
 
 
 def _bytes_of(disk: Disk, file: StoredFile) -> Iterator[bytes]:
