@@ -104,23 +104,16 @@ def test_count_windows_go_on(seed: int, by: Sequence[str], names: list[str], tim
     check(partial(count_window, by, names, AT if timed else None), by, steps, seed)
 
 
-def test_a_session_is_taken_back_under_its_key_after_others_are_forgotten() -> None:
-    bench = OperatorBench(session(("user",), ["n"], 5_000_000, 12))
+def test_what_a_row_made_one_session_is_taken_back_elsewhere() -> None:
+    def push(at: int) -> Push:
+        frame = pl.DataFrame({"user": ["ann", "bob"], "at": [at, at]})
+        return Push(pl.concat([pl.DataFrame(schema=SCHEMA), frame], how="diagonal"))
 
-    def push(*users: tuple[str, int]) -> None:
-        frame = pl.DataFrame(users, pl.Schema({"user": pl.String, "at": pl.Int64}), orient="row")
-        bench.push(pl.concat([pl.DataFrame(schema=SCHEMA), frame], how="diagonal"))
-
-    push(("ann", 0), ("bob", 0), ("cid", 0), ("dan", 13), ("dan", 19))
-    bench.watermark(14)
-    bench.advance(5)
-    bench.fire()
-    bench.out.batches.clear()
-    push(("dan", 16))  # makes two sessions one
-    bench.watermark(16)  # the sessions of the others are given up
-    bench.advance(5)
-    bench.fire()
-    assert [row[0] for row in bench.out.rows] == ["dan"] * 3
+    steps: list[Step] = [push(0), push(6), Pass(5), push(3), Pass(5), push(3), Mark(30), Mark(WATERMARK_MAX)]
+    make = partial(session, ("user",), ["n"], 5_000_000, 12)
+    for seed in range(30):
+        check_resumed(make, steps, Random(seed))
+        check_rescaled(make, [pl.Schema({"user": pl.String()})], steps, Random(seed), [1, 2])
 
 
 def pre_aggregation(names: Sequence[str]) -> PreAggregationOperator:

@@ -236,8 +236,7 @@ class OpenStretches(Savable):
     def move(self, slots: Slots) -> None:
         """Give the keys new slots: by old slot the new one, for the slots that have a stretch."""
         live = self._live_numbers()
-        # Also for those that are part of another one, of which something may still have to be said.
-        self._slots[: self._count] = _new_slots(slots, self._slots[: self._count])
+        self._slots[live] = slots[self._slots[live]]
         latest = live[self._newer[live] < 0]
         self._latest = np.full(len(latest), -1, np.int64)
         self._latest[self._slots[latest]] = latest
@@ -254,7 +253,7 @@ class OpenStretches(Savable):
             By number there the number here, -1 for those that are left out.
         """
         taken = distinct(np.concatenate([other._live_numbers(), noted]))
-        here = _new_slots(slots, other._slots[taken])
+        here = np.append(slots, np.int32(-1))[np.minimum(other._slots[taken], len(slots))]
         taken, here = taken[here >= 0], here[here >= 0]
         new = self._count + np.arange(len(taken))
         self._count += len(taken)
@@ -304,8 +303,3 @@ class OpenStretches(Savable):
     def _enter(self, timeline: Timeline, numbers: RowNumbers) -> None:
         if len(numbers):
             timeline.add(self._ends[numbers], pl.Series("number", numbers).to_frame())
-
-
-def _new_slots(slots: Slots, old: Slots) -> Slots:
-    """The new slots of old ones, -1 for those that have none."""
-    return np.append(slots, np.int32(-1))[np.minimum(old, len(slots))]
