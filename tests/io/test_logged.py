@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as hs
+from polars.testing import assert_frame_equal
 
 from streame.core.deadletters import BadRow
 from streame.errors import (
@@ -22,14 +23,23 @@ from streame.errors import (
 )
 from streame.io.durable_queue import END, Queue
 from streame.io.logged import LoggedSource
+from streame.io.logged_chunks import decoded, encoded
 from streame.io.queues import QueueSource
 from streame.io.rows import FramesSource, RowsSource
 from streame.io.source import Chunk, Offset, Source
 from streame.storage.log import Log
+from streame.testing.strategies import frames, schemas
 from tests.io.test_durable_queue import Putting
 from tests.storage.power_cut import PowerCutDisk
 
 SCHEMA = pl.Schema({"a": pl.Int64})
+
+JSON = hs.none() | hs.booleans() | hs.integers(-(2**63), 2**64 - 1) | hs.floats(allow_nan=False) | hs.text()
+
+
+def nested(values: hs.SearchStrategy[Any]) -> hs.SearchStrategy[Any]:
+    """JSON values within others."""
+    return hs.lists(values, max_size=3) | hs.dictionaries(hs.text(), values, max_size=3)
 
 
 def logged(source: Source, disk: PowerCutDisk) -> LoggedSource:
@@ -358,3 +368,19 @@ def _ended() -> Queue:
     items = Queue()
     items.put(END)
     return items
+
+
+@settings(max_examples=40)
+@given(frame=schemas().flatmap(frames), next_offset=hs.recursive(JSON, nested, max_leaves=5))
+def test_a_chunk_comes_back_from_its_bytes(frame: pl.DataFrame, next_offset: Offset) -> None:
+    bad = [BadRow(None, "syntax", "", b"\x00\xff"), BadRow(2**62, "type", "no \ud7ff row", b"")]
+    chunk = Chunk(frame, next_offset, lambda: np.arange(frame.height) - 5, bad)
+    record = decoded(encoded("a split", chunk))
+    back = record.chunk(frame.schema, record.next_offset)
+    assert record.split == "a split"
+    assert back.next_offset == next_offset
+    assert_frame_equal(back.frame, frame)
+    assert back.frame.schema == frame.schema
+    assert list(back.rejected) == bad
+    assert back.offsets is not None
+    assert back.offsets().tolist() == [at - 5 for at in range(frame.height)]
