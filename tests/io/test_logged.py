@@ -22,7 +22,7 @@ from streame.errors import (
     PlanError,
 )
 from streame.io.durable_queue import END, Queue
-from streame.io.logged import LoggedSource, log_folder
+from streame.io.logged import LoggedSource
 from streame.io.logged_chunks import decoded, encoded
 from streame.io.queues import QueueSource
 from streame.io.rows import FramesSource, RowsSource
@@ -315,17 +315,6 @@ def test_a_source_whose_rows_are_refused_can_be_stopped() -> None:
         while putting.waits:
             assert next(reading) is None
         assert isinstance(putting.end(), NotAccepted)
-
-
-def test_the_folder_of_a_log_is_below_that_of_the_checkpoints() -> None:
-    assert log_folder("orders-1") == "wal/orders-1"
-    names = ["..", ".", "a/b", "/etc", "a\0b", "é", "%2E", "x" * 300, "x" * 301]
-    folders = [log_folder(name) for name in names]
-    assert len(set(folders)) == len(names)
-    for folder in folders:
-        assert folder.count("/") == 1
-        assert "." not in folder
-        assert len(folder) < 255
 
 
 def test_a_broken_disk_tells_everybody() -> None:

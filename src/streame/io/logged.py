@@ -5,24 +5,13 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
-from urllib.parse import quote
 
 import polars as pl
-from xxhash import xxh3_128_hexdigest
 
 from streame.errors import NotAccepted, StreameError
 from streame.io.logged_chunks import decoded, encoded, encoded_end
 from streame.io.source import Chunk, Offset, Source
 from streame.storage.log import Log
-
-FOLDER_NAME_MAX = 200
-"""File systems allow 255 bytes."""
-
-
-def log_folder(name: str) -> str:
-    """Where the log of a source is, below the folder of the checkpoints; a name may hold anything, the path does not."""
-    safe = quote(name, safe="").replace(".", "%2E")
-    return f"wal/{safe if len(safe) <= FOLDER_NAME_MAX else xxh3_128_hexdigest(name.encode())}"
 
 
 @runtime_checkable
