@@ -76,11 +76,11 @@ class LocalRun:
         Raises what an operator raises while it is opened, and what is wrong with the checkpoints.
         """
         keep_freed_memory()
-        if self._durable is not None:
-            for sink in self._sinks():
-                sink.check_checkpoints()
         opened: list[Task] = []
         try:
+            if self._durable is not None:
+                for sink in self._sinks():
+                    sink.check_checkpoints()
             for task in reversed(self._tasks):
                 opened.append(task)
                 task.open()
