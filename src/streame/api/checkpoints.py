@@ -96,12 +96,20 @@ def _readable_again(writes: Sequence[Write], folder: Path) -> tuple[Write, ...]:
     """The same sinks, with a log behind each source that cannot be read again."""
     disk = LocalDisk(folder)
 
+    opened: list[LoggedSource] = []
+
     def logged(node: Node, original: Node) -> Node:
         if not isinstance(node, Scan) or getattr(node.source, "replayable", True):
             return node
-        return replace(node, source=LoggedSource(node.source, Log(disk, f"wal/{file_name(node.name)}")))
+        opened.append(LoggedSource(node.source, Log(disk, f"wal/{file_name(node.name)}")))
+        return replace(node, source=opened[-1])
 
-    return tuple(node for node in rewrite(writes, logged) if isinstance(node, Write))
+    try:
+        return tuple(node for node in rewrite(writes, logged) if isinstance(node, Write))
+    except BaseException:
+        for source in opened:
+            source.close()
+        raise
 
 
 def open_store(place: str, job: str, savepoint: str | os.PathLike[str] | None) -> CheckpointStore:
