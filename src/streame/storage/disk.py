@@ -1,8 +1,10 @@
 """A disk: files under one folder, with every call that decides what is left after a power cut as a method of its own."""
 
+import errno
+import fcntl
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -58,6 +60,9 @@ class Disk(Protocol):
     def remove_directory(self, path: str) -> None:
         """Remove a folder with all that is in it; one that is not there is removed already."""
 
+    def remove_empty_directory(self, path: str) -> None:
+        """Remove a folder if there is nothing in it; one that is not there is removed already."""
+
     def names(self, path: str) -> list[str]:
         """What is in a folder, in order; nothing if it is not there."""
 
@@ -73,6 +78,20 @@ class Disk(Protocol):
 
     def reserve(self, path: str, length: int) -> None:
         """Find out whether there is room for so many bytes: they are allocated to a file, which may be removed again."""
+
+    def lock(self, path: str, note: bytes) -> Callable[[], None]:
+        """Be the only one, in any process, that holds a file locked, as long as this process lives.
+
+        Args:
+            path: the file, which is made if it is not there.
+            note: what it shall hold, for whoever comes later.
+
+        Returns:
+            What gives the lock up.
+
+        Raises:
+            BlockingIOError: when somebody holds it.
+        """
 
 
 class LocalDisk(Disk):
@@ -142,6 +161,14 @@ class LocalDisk(Disk):
         """See `Disk`."""
         shutil.rmtree(self.root / path, ignore_errors=True)
 
+    def remove_empty_directory(self, path: str) -> None:
+        """See `Disk`."""
+        try:
+            (self.root / path).rmdir()
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}:
+                raise
+
     def names(self, path: str) -> list[str]:
         """See `Disk`."""
         try:
@@ -168,6 +195,18 @@ class LocalDisk(Disk):
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("wb", buffering=0) as file:
             os.posix_fallocate(file.fileno(), 0, max(1, length))
+
+    def lock(self, path: str, note: bytes) -> Callable[[], None]:
+        """See `Disk`."""
+        handle = os.open(self.root / path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, note, 0)
+        except OSError:
+            os.close(handle)
+            raise
+        return lambda: os.close(handle)
 
 
 def _write_all(handle: int, data: Bytes) -> int:

@@ -1,0 +1,152 @@
+"""Failpoints: named places where a test, or `streame chaos`, lets the process die or a call fail.
+
+`STREAME_FAILPOINT=S5.after:exit:3` ends the process the third time that it comes to the place `S5.after`. Several are
+separated by commas. Without a number it is the first time. The actions:
+
+* `exit`: the process ends at once, as if it had been killed
+* `sleep:SECONDS`: nothing happens for so long; the number of times comes behind it
+* `error`: an `OSError` as of a broken disk
+* `enospc`: an `OSError` as of a full disk
+* `torn`: where bytes are written, half of them are, and the process ends; elsewhere as `exit`
+
+Their names are those of the steps of a checkpoint (`ARCHITECTURE.md`).
+"""
+
+import errno
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from streame.errors import PlanError
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
+
+VARIABLE = "STREAME_FAILPOINT"
+EXIT_CODE = 137
+"""Of a process that a failpoint ended: that of one that was killed."""
+
+_ERRORS = {"error": errno.EIO, "enospc": errno.ENOSPC}
+_ACTIONS = {"exit", "sleep", "torn", *_ERRORS}
+
+
+@dataclass(slots=True)
+class _Armed:
+    """What is to happen at one place.
+
+    Args:
+        action: one of the actions.
+        seconds: how long to sleep.
+        left: how many times to come by until it happens.
+    """
+
+    action: str
+    seconds: float
+    left: int
+
+
+_lock = threading.Lock()
+_armed: dict[str, list[_Armed]] = {}
+
+
+def arm(text: str) -> None:
+    """Say what is to happen where, instead of all that was said before.
+
+    Args:
+        text: as in the environment variable; `""` for nothing.
+
+    Raises:
+        PlanError: when it cannot be understood.
+    """
+    armed: dict[str, list[_Armed]] = {}
+    for part in filter(None, text.split(",")):
+        name, action, seconds, nth, *rest = [*_fields(part), "1", "1"]
+        if action not in _ACTIONS or not nth.isdigit() or not _is_number(seconds) or len(rest) > 1:
+            raise PlanError(
+                f"{VARIABLE}: {part!r} is no failpoint; write NAME:ACTION:TIMES with an action of "
+                f"{', '.join(sorted(_ACTIONS))} (sleep:SECONDS), such as S5.after:exit:3"
+            )
+        armed.setdefault(name, []).append(_Armed(action, float(seconds), int(nth)))
+    with _lock:
+        _armed.clear()
+        _armed.update(armed)
+
+
+def arm_from(environment: Mapping[str, str]) -> None:
+    """Arm what the environment variable says, if it is there."""
+    if VARIABLE in environment:
+        arm(environment[VARIABLE])
+
+
+def failpoint(name: str) -> None:
+    """A place where the process may be told to fail.
+
+    Args:
+        name: of the place.
+
+    Raises:
+        OSError: when it was told to.
+    """
+    if _armed:
+        for action in _due(name):
+            _act(name, action)
+
+
+def torn(name: str, parts: Iterable[Bytes]) -> Iterable[Bytes]:
+    """Bytes on their way into a file, or the first half of them, after which the process ends.
+
+    Args:
+        name: of the place.
+        parts: the bytes.
+    """
+    return _torn(name, parts) if _armed else parts
+
+
+def _torn(name: str, parts: Iterable[Bytes]) -> Iterator[Bytes]:
+    for action in _due(name):
+        if action.action == "torn":
+            content = b"".join(parts)
+            yield content[: len(content) // 2]
+            os._exit(EXIT_CODE)
+        _act(name, action)
+    yield from parts
+
+
+def _due(name: str) -> list[_Armed]:
+    """What is to happen now at a place."""
+    due = []
+    with _lock:
+        for armed in _armed.get(name, ()):
+            armed.left -= 1
+            if armed.left == 0:
+                due.append(armed)
+    return due
+
+
+def _act(name: str, armed: _Armed) -> None:
+    match armed.action:
+        case "sleep":
+            threading.Event().wait(armed.seconds)
+        case "exit" | "torn":
+            os._exit(EXIT_CODE)
+        case action:
+            code = _ERRORS[action]
+            raise OSError(code, os.strerror(code), f"failpoint {name}")
+
+
+def _fields(part: str) -> list[str]:
+    """Name, action, seconds, and the number of times if it is given."""
+    name, _, rest = part.partition(":")
+    action, *more = rest.split(":")
+    return [name, action, *more] if action == "sleep" else [name, action, "0", *more]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return float(text) >= 0
+    except ValueError:
+        return False
+
+
+arm_from(os.environ)

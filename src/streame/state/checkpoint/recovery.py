@@ -1,0 +1,165 @@
+"""Recovery: finds the checkpoint to go on from, checks every byte of it, and makes sure that it lasts."""
+
+import re
+from dataclasses import dataclass
+
+from streame.core.failpoints import failpoint
+from streame.errors import CheckpointDamaged, CheckpointError
+from streame.state.checkpoint.decide import (
+    Damaged,
+    Fact,
+    Facts,
+    ForeignJob,
+    Fresh,
+    LookAt,
+    NewerFormat,
+    Resume,
+    Sound,
+    decide,
+    shown_by,
+)
+from streame.state.checkpoint.lasting import must_last
+from streame.state.checkpoint.manifest import Foreign, Manifest, StoredFile, decode_manifest
+from streame.state.checkpoint.outbox import damage
+from streame.state.checkpoint.sealed import Broken, Newer
+from streame.storage.disk import Disk
+
+SHOWN = "SHOWN"
+"""A file that is there once a checkpoint was begun of which something will be published or acknowledged."""
+
+_MANIFEST = re.compile(r"([1-9]\d*)\.json")
+
+
+@dataclass(slots=True)
+class Found:
+    """What is in a store.
+
+    Args:
+        facts: what the decision needs.
+        manifests: those that can be read.
+        damaged: the files of checkpoints that were looked at, and are not what was written.
+    """
+
+    facts: Facts
+    manifests: dict[int, Manifest]
+    damaged: dict[int, list[StoredFile]]
+
+    def look_at(self, disk: Disk, number: int) -> None:
+        """Check every byte that a checkpoint refers to."""
+        manifest = self.manifests[number]
+        wrong = [(file, damage(disk, file)) for file in manifest.files]
+        self.damaged[number] = [file for file, why in wrong if why is not None]
+        said = tuple(f"{file.path}: {why}" for file, why in wrong if why is not None)
+        self.facts.manifests[number] = Sound(shown_by(manifest), said)
+
+
+def manifest_path(number: int) -> str:
+    """Where the manifest of a checkpoint is."""
+    return f"m/{number}.json"
+
+
+def manifest_numbers(disk: Disk) -> list[int]:
+    """The checkpoints that have a manifest, oldest first. What else is in the folder is left alone."""
+    matches = (_MANIFEST.fullmatch(name) for name in disk.names("m"))
+    return sorted(int(match[1]) for match in matches if match is not None)
+
+
+def read_store(disk: Disk, job: str | None) -> Found:
+    """Read all manifests of a store, and look at none of their files yet.
+
+    Args:
+        disk: where.
+        job: the name of the job that asks; `None` for whoever only looks.
+    """
+    facts: dict[int, Fact] = {}
+    manifests = {}
+    for number in manifest_numbers(disk):
+        match decode_manifest(_bytes_of(disk, manifest_path(number)), number, job):
+            case Manifest() as manifest:
+                manifests[number] = manifest
+                facts[number] = Sound(shown_by(manifest))
+            case Broken() | Newer() | Foreign() as fact:
+                facts[number] = fact
+    return Found(Facts(facts, disk.size(SHOWN) is not None), manifests, {})
+
+
+def recover(disk: Disk, job: str) -> tuple[Manifest | None, dict[int, Manifest]]:
+    """The manifest to go on from, and all that can be read.
+
+    Args:
+        disk: where.
+        job: the name of the job.
+
+    Raises:
+        CheckpointDamaged: as `CheckpointStore.recover`.
+        CheckpointError: as `CheckpointStore.recover`.
+    """
+    failpoint("R0.before")
+    found = read_store(disk, job)
+    while isinstance(decision := decide(found.facts), LookAt):
+        found.look_at(disk, decision.number)
+    match decision:
+        case Fresh():
+            return None, {}
+        case Resume(number, behind):
+            manifest = found.manifests[number]
+            _make_last(disk, manifest)
+            _put_aside(disk, found, number, behind)
+            failpoint("R0.after")
+            return manifest, {each: known for each, known in found.manifests.items() if each <= number}
+        case Damaged(number, why, because):
+            raise CheckpointDamaged(
+                f"checkpoint {number}: {why}. It was not going back to an older one: {because}. "
+                "Restore the damaged file from a backup, or go on from a savepoint in a new folder"
+            )
+        case ForeignJob(number, other):
+            raise CheckpointError(
+                f"checkpoint {number} is one of job {other!r}, not of {job!r}; "
+                "give each job a folder of its own, or the job its old name"
+            )
+        case NewerFormat(number, version):
+            raise CheckpointError(
+                f"checkpoint {number} has format {version}, which this version of Streame does not know; "
+                "update Streame"
+            )
+
+
+def _make_last(disk: Disk, manifest: Manifest) -> None:
+    """R0: what a process that was killed had not made last may be seen now, and gone after a power cut."""
+    must_last(disk.sync, manifest_path(manifest.number))
+    folders = {file.path.rpartition("/")[0] for file in manifest.files}
+    for folder in sorted(folders | {folder.rpartition("/")[0] for folder in folders}):
+        must_last(disk.sync_directory, folder)
+    must_last(disk.sync_directory, "m")
+    failpoint("R0.synced")
+
+
+def _put_aside(disk: Disk, found: Found, number: int, behind: tuple[int, ...]) -> None:
+    """Move damaged checkpoints into quarantine: first the manifests, so that none is found again."""
+    kept = {file.path for file in found.manifests[number].files}
+    damaged = {file.path for each in behind for file in found.damaged.get(each, ())}
+    for path in [*(manifest_path(each) for each in behind), *sorted(damaged - kept)]:
+        if disk.size(path) is not None:
+            _quarantine(disk, path)
+    for each in behind:
+        found.manifests.pop(each, None)
+
+
+def _quarantine(disk: Disk, path: str) -> None:
+    folder, _, _ = path.rpartition("/")
+    disk.make_directory("quarantine")
+    taken, aside, count = set(disk.names("quarantine")), path.replace("/", "-"), 0
+    while f"{aside}.{count}" in taken:
+        count += 1
+    disk.link(path, f"quarantine/{aside}.{count}")
+    must_last(disk.sync_directory, "quarantine")
+    disk.remove(path)
+    must_last(disk.sync_directory, folder)
+
+
+def _bytes_of(disk: Disk, path: str) -> bytes:
+    """All of a file; nothing if it cannot be read, which no seal allows."""
+    try:
+        return disk.read(path)
+    except OSError:
+        return b""
