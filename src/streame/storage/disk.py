@@ -15,7 +15,24 @@ _WRITE_BYTES_MAX = 8 * 1024 * 1024
 """One call of the system writes no more, so that other threads have their turn."""
 
 
-class Disk(Protocol):
+class Files(Protocol):
+    """Files by their path, with slashes, for whoever only reads. What goes wrong is an `OSError`."""
+
+    def names(self, path: str) -> list[str]:
+        """What is in a folder, in order; nothing if it is not there."""
+
+    def size(self, path: str) -> int | None:
+        """How many bytes a file has; `None` if it is not there."""
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Bytes of a file, fewer than `length` at its end.
+
+        Raises:
+            FileNotFoundError: when there is no such file.
+        """
+
+
+class Disk(Files, Protocol):
     """Files by their path below a root, with slashes.
 
     A write is not there after a power cut before `sync`, and a name that was made, changed or removed is not before
@@ -62,19 +79,6 @@ class Disk(Protocol):
 
     def remove_empty_directory(self, path: str) -> None:
         """Remove a folder if there is nothing in it; one that is not there is removed already."""
-
-    def names(self, path: str) -> list[str]:
-        """What is in a folder, in order; nothing if it is not there."""
-
-    def size(self, path: str) -> int | None:
-        """How many bytes a file has; `None` if it is not there."""
-
-    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
-        """Bytes of a file, fewer than `length` at its end.
-
-        Raises:
-            FileNotFoundError: when there is no such file.
-        """
 
     def reserve(self, path: str, length: int) -> None:
         """Find out whether there is room for so many bytes: they are allocated to a file, which may be removed again."""

@@ -25,7 +25,7 @@ from streame.storage.disk import Bytes
 PACKS_MAX = 64
 """A checkpoint that refers to more packs has the chunks of those with the least of them written anew."""
 
-_FIRST_LINE = f"streame pack {FORMAT_VERSION}\n".encode()
+PACK_LINE = f"streame pack {FORMAT_VERSION}\n".encode()
 
 Read: TypeAlias = Callable[[str, int, int], bytes]
 """Bytes of a file, by its path, an offset and a length."""
@@ -69,15 +69,15 @@ def _make(leaf: SavedLeaf) -> tuple[str, str, tuple[int, ...]]:
     return leaf.kind, leaf.dtype, leaf.shape[1:]
 
 
-def retired_packs(last: Manifest) -> frozenset[str]:
+def retired_packs(last: Manifest, packs_max: int = PACKS_MAX) -> frozenset[str]:
     """The packs whose chunks are to be written anew: less than half of them is needed, or there are too many packs."""
     live = dict.fromkeys((pack.path for pack in last.packs), 0)
     for chunk in chunks_of(last.operators):
         live[chunk.pack] += chunk.length
-    retired = {pack.path for pack in last.packs if 2 * live[pack.path] < pack.length - len(_FIRST_LINE)}
+    retired = {pack.path for pack in last.packs if 2 * live[pack.path] < pack.length - len(PACK_LINE)}
     kept = sorted((path for path in live if path not in retired), key=lambda path: (live[path], path))
-    if len(kept) >= PACKS_MAX:
-        retired.update(kept[: len(kept) - PACKS_MAX // 2])
+    if len(kept) >= packs_max:
+        retired.update(kept[: len(kept) - packs_max // 2])
     return frozenset(retired)
 
 
@@ -137,7 +137,7 @@ class PackWriting:
                 chunks.append(old)
                 continue
             if not self.length:
-                yield self._written(_FIRST_LINE)
+                yield self._written(PACK_LINE)
             chunks.append(Chunk(self.path, self.length, length, digest))
             yield self._written(content)
         return SavedLeaf(leaf.path, empty.kind, empty.dtype, data.shape, tuple(chunks))

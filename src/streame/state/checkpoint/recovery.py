@@ -21,11 +21,13 @@ from streame.state.checkpoint.decide import (
 from streame.state.checkpoint.lasting import must_last
 from streame.state.checkpoint.manifest import Foreign, Manifest, StoredFile, decode_manifest
 from streame.state.checkpoint.outbox import damage
-from streame.state.checkpoint.sealed import Broken, Newer
+from streame.state.checkpoint.sealed import Broken, Newer, seal
 from streame.storage.disk import Disk
 
 SHOWN = "SHOWN"
 """A file that is there once a checkpoint was begun of which something will be published or acknowledged."""
+
+SHOWN_BYTES = seal("shown", b"something may have been published or acknowledged")
 
 _MANIFEST = re.compile(r"([1-9]\d*)\.json")
 
@@ -107,19 +109,31 @@ def recover(disk: Disk, job: str) -> tuple[Manifest | None, dict[int, Manifest]]
             _put_aside(disk, found, number, behind)
             failpoint("R0.after")
             return manifest, {each: known for each, known in found.manifests.items() if each <= number}
+    raise refusal(decision, job)
+
+
+def refusal(decision: Damaged | ForeignJob | NewerFormat, job: str, place: str = "") -> CheckpointError:
+    """Why a job cannot go on.
+
+    Args:
+        decision: what was decided.
+        job: the name of the job.
+        place: what the message begins with.
+    """
+    match decision:
         case Damaged(number, why, because):
-            raise CheckpointDamaged(
-                f"checkpoint {number}: {why}. It was not going back to an older one: {because}. "
+            return CheckpointDamaged(
+                f"{place}checkpoint {number}: {why}. It was not going back to an older one: {because}. "
                 "Restore the damaged file from a backup, or go on from a savepoint in a new folder"
             )
         case ForeignJob(number, other):
-            raise CheckpointError(
-                f"checkpoint {number} is one of job {other!r}, not of {job!r}; "
+            return CheckpointError(
+                f"{place}checkpoint {number} is one of job {other!r}, not of {job!r}; "
                 "give each job a folder of its own, or the job its old name"
             )
         case NewerFormat(number, version):
-            raise CheckpointError(
-                f"checkpoint {number} has format {version}, which this version of Streame does not know; "
+            return CheckpointError(
+                f"{place}checkpoint {number} has format {version}, which this version of Streame does not know; "
                 "update Streame"
             )
 
