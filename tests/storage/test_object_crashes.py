@@ -1,6 +1,6 @@
 """Owners of one place that die, sleep, or lose an answer at any of their requests: output is exactly once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 import pytest
@@ -8,6 +8,9 @@ import pytest
 from streame.errors import CheckpointError
 from streame.state.checkpoint import object_garbage, object_recovery
 from streame.state.checkpoint.collect import KEPT
+from streame.state.checkpoint.manifest import Manifest
+from streame.state.checkpoint.objects import ObjectCheckpoints
+from streame.state.checkpoint.recovery import manifest_path
 from streame.storage.bucket import NoAnswer, Occupied
 from streame.storage.objects import ObjectStore, Patience, Taken
 from tests.storage.memory_bucket import MemoryBucket
@@ -130,6 +133,27 @@ def test_two_owners_at_work_by_turns() -> None:
         world.assert_complete()
 
 
+def test_a_new_owner_is_at_work_while_the_old_one_collects_garbage() -> None:
+    """Its pack is there, and its manifest is not yet."""
+    world = World(MemoryBucket(), 2 * RECORDS)
+    first, second = Process(world, "first"), Process(world, "second")
+    assert isinstance(world.bucket, MemoryBucket)
+    bucket = world.bucket
+    first.begin()
+    first.checkpoint()
+    second.begin()
+
+    def watch(number: int, carried_out: bool) -> None:
+        if bucket.requests[-1][1].startswith("m/") and bucket.requests[-1][0] == "create":
+            bucket.watch = None
+            first.checkpoints.collect_garbage()
+
+    bucket.watch = watch
+    assert second.goes_on_from_here()
+    Process(world, "third").run()
+    world.assert_complete()
+
+
 class LateBucket(MemoryBucket):
     """A bucket in which one request is on its way for long, while somebody else does something."""
 
@@ -233,14 +257,8 @@ def put_and_hope(store: ObjectStore, name: str, data: bytes) -> None:
     ("put", "test"),
     [
         (put_without_reading_back, test_whichever_answer_is_lost_the_owner_goes_on),
-        (
-            put_whatever_is_there,
-            test_whenever_an_owner_falls_asleep_another_takes_over_and_the_first_stops,
-        ),
-        (
-            put_and_hope,
-            test_whenever_an_owner_falls_asleep_another_takes_over_and_the_first_stops,
-        ),
+        (put_whatever_is_there, test_whenever_an_owner_falls_asleep_another_takes_over_and_the_first_stops),
+        (put_and_hope, test_whenever_an_owner_falls_asleep_another_takes_over_and_the_first_stops),
     ],
 )
 def test_a_wrong_put_is_caught(
@@ -249,3 +267,24 @@ def test_a_wrong_put_is_caught(
     monkeypatch.setattr(ObjectStore, "put_new", put)
     with pytest.raises((AssertionError, CheckpointError, NoAnswer)):
         test()
+
+
+def test_an_owner_that_does_not_look_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decide(checkpoints: ObjectCheckpoints, number: int, content: bytes) -> None:
+        checkpoints._store.put_new(manifest_path(number), content)
+
+    monkeypatch.setattr(ObjectCheckpoints, "_decide", decide)
+    with pytest.raises(AssertionError):
+        test_a_put_that_arrives_long_after_another_owner_has_come_and_gone(monkeypatch, 1, at_once=True)
+
+
+def test_an_owner_that_deletes_what_it_does_not_know_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def old_files(
+        paths: list[str], last: int, kept: Mapping[int, Manifest], unclaimed: frozenset[str]
+    ) -> list[str]:
+        needed = {file.path for manifest in kept.values() for file in manifest.files} | unclaimed
+        return [path for path in paths if path not in needed]
+
+    monkeypatch.setattr(object_garbage, "old_files", old_files)
+    with pytest.raises((AssertionError, CheckpointError)):
+        test_a_new_owner_is_at_work_while_the_old_one_collects_garbage()

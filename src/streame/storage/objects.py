@@ -1,5 +1,8 @@
 """An object store: objects that are made once and never change, over a bucket whose requests may get no answer."""
 
+import os
+import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -154,6 +157,11 @@ class ObjectStore:
             f"{self.where}: {doing}: no answer for {self._patience.seconds:g} seconds ({error}); check that the "
             "store can be reached, then start the job again: it goes on from the last checkpoint"
         )
+
+
+def new_owner() -> str:
+    """A name for this process that no other one has, had or will have: what it writes can be told from all else."""
+    return f"{socket.gethostname()}, process {os.getpid()}, {secrets.token_hex(8)}"
 
 
 class _Trying:

@@ -13,6 +13,7 @@ The order is that of the model in `tests/model/object_checkpoints.py`, which sho
 Nothing needs to be made to last again after a crash: what a store has once shown it does not forget.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -32,7 +33,23 @@ from streame.state.checkpoint.ownership import FORMAT, format_bytes, job_of
 from streame.state.checkpoint.recovery import SHOWN, SHOWN_BYTES, manifest_path
 from streame.state.checkpoint.spool import Spool
 from streame.state.checkpoint.store import CheckpointStore, Draft, Recovered, Written, stored_pieces
-from streame.storage.objects import ObjectStore, Taken
+from streame.storage.objects import ObjectStore, Taken, new_owner
+from streame.storage.s3 import S3Bucket
+
+
+def checkpoints_on_s3(url: str, job: str, environment: Mapping[str, str]) -> "ObjectCheckpoints":
+    """The checkpoints of a job under a prefix of a bucket.
+
+    Args:
+        url: as in `s3://bucket/prefix`.
+        job: the name of the job.
+        environment: the variables with address, region and keys.
+
+    Raises:
+        PlanError: when the URL cannot be understood, or the package obstore is missing.
+        CheckpointError: when one of the keys is missing.
+    """
+    return ObjectCheckpoints(ObjectStore(S3Bucket(url, environment)), job, new_owner())
 
 
 class ObjectCheckpoints(CheckpointStore):
