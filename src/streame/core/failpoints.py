@@ -61,8 +61,8 @@ def arm(text: str) -> None:
     """
     armed: dict[str, list[_Armed]] = {}
     for part in filter(None, text.split(",")):
-        name, action, seconds, nth, *rest = [*_fields(part), "1", "1"]
-        if action not in _ACTIONS or not nth.isdigit() or not _is_number(seconds) or len(rest) > 1:
+        name, action, seconds, nth, *rest = _fields(part)
+        if action not in _ACTIONS or not nth.isdigit() or not _is_number(seconds) or rest:
             raise PlanError(
                 f"{VARIABLE}: {part!r} is no failpoint; write NAME:ACTION:TIMES with an action of "
                 f"{', '.join(sorted(_ACTIONS))} (sleep:SECONDS), such as S5.after:exit:3"
@@ -136,10 +136,14 @@ def _act(name: str, armed: _Armed) -> None:
 
 
 def _fields(part: str) -> list[str]:
-    """Name, action, seconds, and the number of times if it is given."""
-    name, _, rest = part.partition(":")
-    action, *more = rest.split(":")
-    return [name, action, *more] if action == "sleep" else [name, action, "0", *more]
+    """Name, action, seconds, the number of times, and what should not be there."""
+    name, action, *more = [*part.split(":"), ""]
+    if action == "sleep":
+        seconds, *more = more
+    else:
+        seconds = "0"
+    nth, *rest = [each for each in more if each] or ["1"]
+    return [name, action, seconds, nth, *rest]
 
 
 def _is_number(text: str) -> bool:

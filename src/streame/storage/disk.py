@@ -19,7 +19,7 @@ class Files(Protocol):
     """Files by their path, with slashes, for whoever only reads. What goes wrong is an `OSError`."""
 
     def names(self, path: str) -> list[str]:
-        """What is in a folder, in order; nothing if it is not there."""
+        """What is in a folder, in order; nothing if there is no such folder."""
 
     def size(self, path: str) -> int | None:
         """How many bytes a file has; `None` if it is not there."""
@@ -177,7 +177,7 @@ class LocalDisk(Disk):
         """See `Disk`."""
         try:
             return sorted(place.name for place in (self.root / path).iterdir())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def size(self, path: str) -> int | None:

@@ -223,7 +223,7 @@ def test_only_changed_chunks_are_written() -> None:
     assert_same(chain.read(1), frame)
     assert chain.write(array, frame) == 0
     longer = np.concatenate([array, [7]])
-    assert chain.write(longer, frame) == 11 * 8 + len(packs.PACK_LINE)
+    assert chain.write(longer, frame) == 11 * 8 + len(packs.FIRST_LINE)
     assert_same(chain.read(0), longer)
 
 
@@ -302,7 +302,7 @@ def test_every_flipped_bit_is_noticed_before_anything_is_parsed(seed: int) -> No
                 chain.read(number)
                 continue
             noticed += 1
-    in_first_line = sum(bit // 8 < len(packs.PACK_LINE) for bit in bits)  # noticed by the digest of the file
+    in_first_line = sum(bit // 8 < len(packs.FIRST_LINE) for bit in bits)  # noticed by the digest of the file
     assert noticed == 500 - in_first_line
     chain.packs[path] = content[:-1]
     with pytest.raises(CheckpointDamaged, match=path):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from xxhash import xxh3_128_hexdigest
 
 from streame.state.checkpoint.manifest import Chunk, Manifest, SavedLeaf, SavedState, StoredFile, chunks_of
-from streame.state.checkpoint.packs import PACK_LINE, PACKS_MAX, Known, PackWriting, retired_packs
+from streame.state.checkpoint.packs import FIRST_LINE, PACKS_MAX, Known, PackWriting, retired_packs
 from streame.state.snapshot import Snapshot
 from streame.storage.disk import Bytes
 from streame.storage.objects import ObjectStore
@@ -62,8 +62,8 @@ class PackSending:
         if self._waiting and len(self._waiting) + len(part) > OBJECT_BYTES_MAX:
             self._flush()
         if not self._waiting and offset:
-            self._waiting += PACK_LINE
-            self._starts.append(offset - len(PACK_LINE))
+            self._waiting += FIRST_LINE
+            self._starts.append(offset - len(FIRST_LINE))
         elif not self._waiting:
             self._starts.append(offset)
         self._waiting += part

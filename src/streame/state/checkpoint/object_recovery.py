@@ -8,7 +8,7 @@ from streame.state.checkpoint.collect import KEPT
 from streame.state.checkpoint.decide import Decision, Facts, Fresh, LookAt, Resume, Sound, decide, shown_by
 from streame.state.checkpoint.manifest import Foreign
 from streame.state.checkpoint.owned import Owned, decode_owned, encode_owned, fact_of, kept_from, repeated
-from streame.state.checkpoint.recovery import SHOWN, manifest_path, refusal
+from streame.state.checkpoint.recovery import SHOWN, Found, manifest_path, refused
 from streame.state.checkpoint.sealed import Broken, Newer
 from streame.state.checkpoint.spool import Spool
 from streame.storage.objects import ObjectStore, Taken
@@ -102,6 +102,18 @@ def read_objects(store: ObjectStore, job: str | None) -> FoundObjects:
     return FoundObjects(max(numbers, default=0), manifests, facts)
 
 
+def look_at_objects(store: ObjectStore) -> Found:
+    """What is in a store, for whoever only looks: manifests that are kept, without those that have no checkpoint."""
+    found = read_objects(store, None)
+    shown = {
+        number: fact
+        for number, fact in found.facts.manifests.items()
+        if number not in found.manifests or not found.manifests[number].empty
+    }
+    manifests = {number: found.manifests[number].manifest for number in shown if number in found.manifests}
+    return Found(Facts(shown, found.facts.ever_shown), manifests, {})
+
+
 def find(place: Place) -> tuple[Owned, dict[int, Owned]]:
     """Take the place over; returns the manifest to go on from, which is this owner's and the highest, and all that are kept.
 
@@ -158,7 +170,8 @@ def _resume(place: Place, found: FoundObjects) -> int:
             raise AssertionError("there are manifests")
     if place.highest() != found.highest:
         raise _newer(place, found)  # whose garbage collection has removed what is missing here
-    raise refusal(decision, place.job, f"{place.store.where}: ")
+    why = refused(decision, place.job)
+    raise type(why)(f"{place.store.where}: {why}")
 
 
 def _newer(place: Place, found: FoundObjects) -> Superseded:

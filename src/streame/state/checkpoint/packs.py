@@ -25,7 +25,8 @@ from streame.storage.disk import Bytes
 PACKS_MAX = 64
 """A checkpoint that refers to more packs has the chunks of those with the least of them written anew."""
 
-PACK_LINE = f"streame pack {FORMAT_VERSION}\n".encode()
+FIRST_LINE = f"streame pack {FORMAT_VERSION}\n".encode()
+"""Of every pack."""
 
 Read: TypeAlias = Callable[[str, int, int], bytes]
 """Bytes of a file, by its path, an offset and a length."""
@@ -74,7 +75,7 @@ def retired_packs(last: Manifest, packs_max: int = PACKS_MAX) -> frozenset[str]:
     live = dict.fromkeys((pack.path for pack in last.packs), 0)
     for chunk in chunks_of(last.operators):
         live[chunk.pack] += chunk.length
-    retired = {pack.path for pack in last.packs if 2 * live[pack.path] < pack.length - len(PACK_LINE)}
+    retired = {pack.path for pack in last.packs if 2 * live[pack.path] < pack.length - len(FIRST_LINE)}
     kept = sorted((path for path in live if path not in retired), key=lambda path: (live[path], path))
     if len(kept) >= packs_max:
         retired.update(kept[: len(kept) - packs_max // 2])
@@ -137,7 +138,7 @@ class PackWriting:
                 chunks.append(old)
                 continue
             if not self.length:
-                yield self._written(PACK_LINE)
+                yield self._written(FIRST_LINE)
             chunks.append(Chunk(self.path, self.length, length, digest))
             yield self._written(content)
         return SavedLeaf(leaf.path, empty.kind, empty.dtype, data.shape, tuple(chunks))
@@ -167,10 +168,17 @@ def read_leaf(leaf: SavedLeaf, read: Read) -> Data:
     Raises:
         CheckpointDamaged: when the bytes are not the ones that were written.
     """
-    return decode_chunks(leaf.kind, leaf.dtype, leaf.shape, (_checked(chunk, read) for chunk in leaf.chunks))
+    return decode_chunks(
+        leaf.kind, leaf.dtype, leaf.shape, (checked_chunk(chunk, read) for chunk in leaf.chunks)
+    )
 
 
-def _checked(chunk: Chunk, read: Read) -> bytes:
+def checked_chunk(chunk: Chunk, read: Read) -> bytes:
+    """The bytes of a chunk, if they are the ones that were written.
+
+    Raises:
+        CheckpointDamaged: when they are not.
+    """
     content = read(chunk.pack, chunk.offset, chunk.length)
     if len(content) != chunk.length or xxh3_128_hexdigest(content) != chunk.digest:
         raise CheckpointDamaged(
