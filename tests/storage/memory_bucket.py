@@ -77,7 +77,7 @@ class MemoryBucket(Bucket):
     def names(self, folder: str) -> list[str]:
         """See `Bucket`."""
         outcome = self._begin("names", folder)
-        found = sorted(name for name in self.objects if name.startswith(f"{folder}/"))
+        found = sorted(name for name in self.objects if name.startswith(f"{folder}/" if folder else ""))
         self._end(outcome)
         return found
 

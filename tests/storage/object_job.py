@@ -80,12 +80,16 @@ class Process:
         owner: its name.
         step: how many numbers it takes at a time.
         patience: with the store.
+        acknowledges: whether its source forgets what a checkpoint has.
+        with_output: whether its sink has something to publish.
     """
 
     world: World
     owner: str
     step: int = 1
     patience: Patience = QUICK
+    acknowledges: bool = True
+    with_output: bool = True
     state: Copied = field(default_factory=lambda: Copied(0))
 
     def __post_init__(self) -> None:
@@ -110,18 +114,21 @@ class Process:
             "a source has forgotten too much"
         )
         for decided in recovered.decided.get(SINK, ()):
-            if decided.checkpoint > self.world.marker:
+            if self.with_output and decided.checkpoint > self.world.marker:
                 self._publish(decided)
-        self.world.acknowledged = max(self.world.acknowledged, self.state.last)
+        if self.acknowledges:
+            self.world.acknowledged = max(self.world.acknowledged, self.state.last)
 
     def checkpoint(self) -> None:
         """Take some numbers, and make a checkpoint."""
         last = min(self.state.last + self.step, self.world.records)
         numbers = range(self.state.last + 1, last + 1)
-        file = self.outbox.begin()
-        for number in numbers:
-            file.append(b"%d\n" % number)
-        staged = Staged([{"rows": len(numbers), "where": file.finish()}], last)
+        staged = Staged([], last)
+        if self.with_output:
+            file = self.outbox.begin()
+            for number in numbers:
+                file.append(b"%d\n" % number)
+            staged = Staged([{"rows": len(numbers), "where": file.finish()}], last)
         self.state = Copied(last)
         written = self.checkpoints.write(
             Draft(
@@ -129,12 +136,14 @@ class Process:
                 {OPERATOR: [take_snapshot(self.state, Shadow())]},
                 {"next": last + 1},
                 {SINK: staged},
-                acknowledges=True,
+                acknowledges=self.acknowledges,
                 settings={"last": last},
             )
         )
-        self._publish(Decided(written.number, staged))
-        self.world.acknowledged = max(self.world.acknowledged, last)
+        if self.with_output:
+            self._publish(Decided(written.number, staged))
+        if self.acknowledges:
+            self.world.acknowledged = max(self.world.acknowledged, last)
         self.checkpoints.published(written.number)
         self.checkpoints.collect_garbage()
 
@@ -175,3 +184,8 @@ class Process:
             assert gap not in self.world.published
             self.world.publish(gap, [])
         self.world.publish(decided.checkpoint, numbers)
+
+
+def run_a_job(bucket: Bucket, records: int, *, output: bool = True) -> None:
+    """Leave the checkpoints of a job in a bucket; without output nobody has seen anything of it."""
+    Process(World(bucket, records), "first", acknowledges=output, with_output=output).run()

@@ -4,6 +4,7 @@ Moto checks whether an object is there and stores it in two steps; the lock make
 folder as well, so that a server that was killed and started again has it.
 """
 
+import io
 import json
 import os
 import signal
@@ -100,14 +101,15 @@ class LockedServer:
             statuses.append(status)
             return start(status, *rest)
 
-        answer = list(self._inner(environ, started))
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        answer = list(self._inner(environ | {"wsgi.input": io.BytesIO(body)}, started))
         path = environ["PATH_INFO"].encode("latin-1").decode()
         place = self._kept / quote(path, safe="")
         if statuses[0].startswith("2") and path.count("/") > 1:
             if method == "DELETE":
                 place.unlink(missing_ok=True)
             elif method == "PUT":
-                place.write_bytes(Client(self._inner).get(quote(path)).data)
+                place.write_bytes(body)
         return answer
 
     def _fault_of(self, method: str, path: str) -> Fault | None:

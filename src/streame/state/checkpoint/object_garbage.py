@@ -1,6 +1,5 @@
 """What no checkpoint in an object store needs any more."""
 
-from streame.core.failpoints import failpoint
 from streame.state.checkpoint.collect import KEPT, old_files
 from streame.state.checkpoint.object_recovery import manifest_numbers
 from streame.state.checkpoint.owned import Owned, kept_from
@@ -27,7 +26,6 @@ def collect(store: ObjectStore, last: int, known: dict[int, Owned], unclaimed: s
     lowest = kept_from(repeats, last, KEPT)
     numbers = manifest_numbers(store)
     store.delete([manifest_path(number) for number in numbers if number < lowest][:DELETED_MAX])
-    failpoint("S9.removed")
     for number in [number for number in known if number < lowest]:
         del known[number]
     if {
@@ -36,4 +34,3 @@ def collect(store: ObjectStore, last: int, known: dict[int, Owned], unclaimed: s
         paths = [*store.names("state"), *store.names("out")]
         kept = {number: owned.manifest for number, owned in known.items()}
         store.delete(old_files(paths, last, kept, frozenset(unclaimed))[:DELETED_MAX])
-    failpoint("S9.after")

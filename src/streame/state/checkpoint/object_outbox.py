@@ -1,7 +1,6 @@
 """An outbox in an object store: staged output is collected on this machine, and put into the store when it is finished."""
 
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +25,7 @@ class ObjectOutbox(Outbox):
         last: tells the number of the last checkpoint.
         unclaimed: the names of objects that no checkpoint refers to yet; they must not be deleted.
         scratch: a folder for what is not finished; `None` for that of the system.
+        begun: numbers of which none is given twice.
     """
 
     def __init__(
@@ -36,17 +36,15 @@ class ObjectOutbox(Outbox):
         last: Callable[[], int],
         unclaimed: set[str],
         scratch: Path | None,
+        begun: Iterator[int],
     ) -> None:
         self._store, self._last, self._unclaimed, self._scratch = store, last, unclaimed, scratch
         self._name = f"{epoch}.{file_name(sink)}"
-        self._begun = 0
-        self._lock = threading.Lock()
+        self._begun = begun
 
     def begin(self) -> OutboxFile:
         """See `Outbox`."""
-        with self._lock:
-            stem = f"out/{self._last() + 1}/{self._name}.{self._begun}"
-            self._begun += 1
+        stem = f"out/{self._last() + 1}/{self._name}.{next(self._begun)}"
         return _ObjectFile(self._store, stem, self._unclaimed, self._scratch)
 
     def read(self, piece: Json) -> Iterator[bytes]:

@@ -14,11 +14,11 @@ Nothing needs to be made to last again after a crash: what a store has once show
 """
 
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 
 import polars as pl
 
-from streame.core.failpoints import failpoint
 from streame.core.staging import Outbox, Staged
 from streame.errors import CheckpointError, Superseded
 from streame.state.checkpoint.local import recovered
@@ -71,6 +71,7 @@ class ObjectCheckpoints(CheckpointStore):
         self._unclaimed: set[str] = set()
         self._published = 0
         self._attempts = 0
+        self._begun = count()
         self._shown = False
         self._trouble: CheckpointError | None = None
 
@@ -99,20 +100,20 @@ class ObjectCheckpoints(CheckpointStore):
     def recover(self) -> Recovered | None:
         """See `CheckpointStore`."""
         assert self._epoch
-        failpoint("R0.before")
         self._last, self._known = find(Place(self._store, self._spool, self._job, self._epoch, self._owner))
         self._published = self._last.manifest.number
-        failpoint("R0.after")
         return None if self._last.empty else recovered(self._spool, self._last.manifest)
 
     def write(self, draft: Draft) -> Written:
         """See `CheckpointStore`."""
         assert self._last is not None
         assert self._published == self._last.manifest.number, "the output of the last checkpoint is not out"
+        if isinstance(self._trouble, Superseded):
+            raise Superseded(str(self._trouble))
         if self._trouble is not None:
             raise CheckpointError(
-                "an earlier error left the checkpoints in an unknown state"
-            ) from self._trouble
+                f"an earlier error left the checkpoints in an unknown state: {self._trouble}"
+            )
         self._spool.clear()
         number = self._last.manifest.number + 1
         try:
@@ -141,7 +142,9 @@ class ObjectCheckpoints(CheckpointStore):
     def outbox(self, sink: str) -> Outbox:
         """See `CheckpointStore`."""
         assert self._last is not None
-        return ObjectOutbox(self._store, sink, self._epoch, self._last_number, self._unclaimed, self._scratch)
+        return ObjectOutbox(
+            self._store, sink, self._epoch, self._last_number, self._unclaimed, self._scratch, self._begun
+        )
 
     def release(self) -> None:
         """See `CheckpointStore`. Whoever comes next claims a newer epoch."""
@@ -156,7 +159,6 @@ class ObjectCheckpoints(CheckpointStore):
             self._shown = True
         pack = PackSending(self._store, f"state/{number}/{self._epoch}.{self._attempts}", last, draft.hints)
         pack.send(draft.operators)
-        failpoint("S3.after")
         packs = {file.path: file for file in [*last.packs, *pack.files]}
         files = tuple(stored_file(piece) for each in staged.values() for piece in stored_pieces(each.pieces))
         manifest = Manifest(
@@ -167,7 +169,6 @@ class ObjectCheckpoints(CheckpointStore):
         )  # fmt: skip
         owned = Owned(self._epoch, self._owner, manifest)
         content = encode_owned(owned)
-        failpoint("S4.after")
         self._decide(number, content)
         self._last, self._known[number] = owned, owned
         self._unclaimed.difference_update(file.path for file in files)
@@ -177,11 +178,9 @@ class ObjectCheckpoints(CheckpointStore):
     def _decide(self, number: int, content: bytes) -> None:
         """From here on the checkpoint counts, if it is the highest."""
         self._store.put_new(manifest_path(number), content)
-        failpoint("S5.after")
         highest = Place(self._store, self._spool, self._job, self._epoch, self._owner).highest()
         if highest != number:
             raise self._superseded(f"checkpoint {highest} is there already")
-        failpoint("S6.after")
 
     def _superseded(self, why: str) -> Superseded:
         return Superseded(

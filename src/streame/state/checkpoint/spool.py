@@ -1,7 +1,9 @@
 """Files of checkpoints that lie in an object store: checked once as a whole, then read from a copy on this machine."""
 
+import shutil
 import tempfile
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +31,8 @@ class Spool(Files):
     def __init__(self, store: ObjectStore, scratch: Path | None = None) -> None:
         self._store = store
         self._scratch = scratch
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
+        self._remove: Callable[[], object] = _nothing
         self._copies: dict[str, Path] = {}
 
     def names(self, path: str) -> list[str]:
@@ -53,21 +56,20 @@ class Spool(Files):
         """Copy files, several at a time; returns what is wrong with those that are not what was written, by their path."""
         known = list(files)
         if known and self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="streame-", dir=self._scratch)
+            self._folder = Path(tempfile.mkdtemp(prefix="streame-", dir=self._scratch))
+            self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         with ThreadPoolExecutor(_READERS, thread_name_prefix="streame-fetch") as readers:
             found = readers.map(self._fetch, known, range(len(self._copies), len(self._copies) + len(known)))
             return {file.path: why for file, why in zip(known, found, strict=True) if why is not None}
 
     def clear(self) -> None:
         """Remove the copies; what is read from now on comes from the store."""
-        self._copies = {}
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        self._remove()
+        self._copies, self._folder = {}, None
 
     def _fetch(self, file: StoredFile, number: int) -> str | None:
         assert self._folder is not None
-        copy, digest, length = Path(self._folder.name) / str(number), xxh3_128(), 0
+        copy, digest, length = self._folder / str(number), xxh3_128(), 0
         whole = True
         with copy.open("wb") as target:
             while length < file.length:
@@ -95,3 +97,7 @@ class Spool(Files):
             with suppress(OSError):
                 copy.unlink()
         return None
+
+
+def _nothing() -> None:
+    """There is no folder to remove."""
