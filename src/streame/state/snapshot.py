@@ -8,6 +8,7 @@ finds attributes that change and are in neither.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
+from weakref import ReferenceType, ref
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ CHUNK_ROWS = 65_536
 """The elements of an array, or rows of a frame, that are written and found unchanged together."""
 
 Changed: TypeAlias = npt.NDArray[np.bool_]
-"""For each chunk of an array whether it may have changed since the last snapshot."""
+"""For each chunk of an array or a frame whether it may have changed since the last snapshot; those behind have not."""
 
 
 class Savable:
@@ -94,7 +95,7 @@ class Snapshot:
 
 
 class Shadow:
-    """Copies of the arrays of an object, kept from one snapshot to the next.
+    """Copies of the arrays of an object, kept from one snapshot to the next, and which frames there were.
 
     Memory that was written before takes a copy at a twentieth of the time of new memory, and of an array that says
     what has changed only that is copied. It costs as much memory as the arrays.
@@ -104,6 +105,8 @@ class Shadow:
         self._copies: dict[str, Array] = {}
         self._lengths: dict[str, int] = {}
         self._used: dict[str, int] = {}
+        self._frames: dict[str, ReferenceType[object]] = {}
+        self._seen: dict[str, ReferenceType[object]] = {}
 
     @property
     def nbytes(self) -> int:
@@ -131,8 +134,18 @@ class Shadow:
         copy[known:] = array[known:]
         return copy, changed
 
+    def changed(self, path: str, frame: pl.DataFrame | pl.Series) -> Changed | None:
+        """Which chunks of a frame or series may differ from the last snapshot.
+
+        Those in state are never changed in place, so if the same object is still there, none has.
+        """
+        last = self._frames.get(path)
+        self._seen[path] = ref(frame)
+        return np.zeros(0, np.bool_) if last is not None and last() is frame else None
+
     def forget_unused(self) -> None:
         """Free the copies of arrays that were not in the snapshot that was just taken."""
+        self._frames, self._seen = self._seen, {}
         self._copies = {path: self._copies[path] for path in self._used}
         self._lengths, self._used = self._used, {}
 
@@ -158,7 +171,7 @@ class _Taking:
                 copy, changed = self.shadow.copy(path, value, changed)
                 return self._leaf(Leaf(path, copy, changed))
             case pl.DataFrame() | pl.Series():
-                return self._leaf(Leaf(path, value.clone()))
+                return self._leaf(Leaf(path, value.clone(), self.shadow.changed(path, value)))
             case Savable():
                 parts = value.saved()
                 tree = {name: self.tree(part, f"{path}/{name}", value) for name, part in parts.items()}

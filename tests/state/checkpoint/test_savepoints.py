@@ -8,8 +8,10 @@ from streame.errors import CheckpointDamaged, CheckpointError
 from streame.state.checkpoint.inspection import verify_checkpoints
 from streame.state.checkpoint.local import LocalCheckpoints
 from streame.state.checkpoint.manifest import decode_manifest
-from streame.state.checkpoint.savepoints import make_savepoint
+from streame.state.checkpoint.packs import FIRST_LINE
+from streame.state.checkpoint.savepoints import copy_last, make_savepoint
 from streame.state.checkpoint.store import Draft
+from streame.storage.disk import LocalDisk
 from tests.state.checkpoint.counting_job import (
     JOB,
     SINK,
@@ -155,3 +157,40 @@ def test_beginning_from_a_savepoint_survives_every_power_cut(savepoint: Path) ->
             assert_is(recovered, 4)
             assert published_by(again, recovered.decided[SINK][-1]) == output_of(4)
     assert tried > 50
+
+
+class _Racing(LocalDisk):
+    """A folder of a running job, which makes checkpoints and deletes old ones while its last one is copied."""
+
+    def __init__(self, root: Path, job: LocalCheckpoints, races: int) -> None:
+        super().__init__(root)
+        self._job, self._races, self._next = job, races, 5
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        if path.startswith("state/") and length and offset == len(FIRST_LINE) and self._races:
+            self._races -= 1
+            for _ in range(4):
+                write_checkpoint(self._job, self._next)
+                self._job.published(self._next)
+                self._job.collect_garbage()
+                self._next += 1
+        return super().read(path, offset, length)
+
+
+@pytest.mark.parametrize("races", [1, 3, 9])
+def test_a_savepoint_of_a_job_that_runs_on_is_tried_again(races: int, tmp_path: Path) -> None:
+    store = with_checkpoints(tmp_path / "job", 4)
+    disk = _Racing(tmp_path / "job", store, races)
+    if races == 9:
+        with pytest.raises(CheckpointError, match="the savepoint could not be made"):
+            copy_last(disk, "job", tmp_path / "saved")
+        return
+    assert copy_last(disk, "job", tmp_path / "saved") == 4 + 4 * races
+    assert [each.problems for each in verify_checkpoints(tmp_path / "saved")] == [()]
+
+
+def test_a_savepoint_that_has_gone_is_told(tmp_path: Path) -> None:
+    store = LocalCheckpoints(tmp_path / "new", JOB, savepoint=tmp_path / "gone")
+    store.claim()
+    with pytest.raises(CheckpointError, match="gone: there is no checkpoint"):
+        store.recover()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from streame.core.staging import Json
 from streame.errors import CheckpointError
-from streame.state.checkpoint.manifest import Foreign, Manifest, SavedState, chunks_of
+from streame.state.checkpoint.manifest import Manifest, SavedState, chunks_of
 from streame.state.checkpoint.object_recovery import look_at_objects
 from streame.state.checkpoint.ownership import job_of
 from streame.state.checkpoint.recovery import Found, read_store
@@ -198,8 +198,6 @@ def _problem(number: int, found: Found) -> str | None:
             return f"its manifest is damaged: {why}"
         case Newer(version):
             return f"it has format {version}, which this version of Streame does not know"
-        case Foreign(job):
-            return f"it is one of job {job!r}"
     return None
 
 

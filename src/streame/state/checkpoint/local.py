@@ -135,6 +135,6 @@ def recovered(disk: Files, manifest: Manifest) -> Recovered:
 
 def _state(disk: Files, state: SavedState) -> RecoveredState:
     def leaf(number: int) -> Data:
-        return read_leaf(state.leaves[number], disk.read)
+        return read_leaf(state.leaves[number], disk)
 
     return RecoveredState(state.tree, leaf)

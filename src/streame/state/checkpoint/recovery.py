@@ -20,9 +20,9 @@ from streame.state.checkpoint.decide import (
     shown_by,
 )
 from streame.state.checkpoint.lasting import must_last
-from streame.state.checkpoint.manifest import Foreign, Manifest, StoredFile, decode_manifest
+from streame.state.checkpoint.manifest import Manifest, StoredFile, decode_manifest
 from streame.state.checkpoint.outbox import damage
-from streame.state.checkpoint.sealed import Broken, Newer, seal
+from streame.state.checkpoint.sealed import seal
 from streame.storage.disk import Disk, Files
 
 SHOWN = "SHOWN"
@@ -84,7 +84,7 @@ def read_store(disk: Disk, job: str | None) -> Found:
             case Manifest() as manifest:
                 manifests[number] = manifest
                 facts[number] = Sound(shown_by(manifest))
-            case Broken() | Newer() | Foreign() as fact:
+            case fact:
                 facts[number] = fact
     return Found(Facts(facts, disk.size(SHOWN) is not None), manifests, {})
 
@@ -146,9 +146,9 @@ def refused(decision: Refusal, job: str | None) -> CheckpointError:
                 f"checkpoint {number} is one of job {other!r}, not of {job!r}; "
                 "give each job a folder of its own, or the job its old name"
             )
-        case NewerFormat(number, version):
+        case newer:
             return CheckpointError(
-                f"checkpoint {number} has format {version}, which this version of Streame does not know; "
+                f"checkpoint {newer.number} has format {newer.version}, which this version of Streame does not know; "
                 "update Streame"
             )
 

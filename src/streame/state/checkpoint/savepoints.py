@@ -19,7 +19,7 @@ from streame.state.checkpoint.manifest import (
 )
 from streame.state.checkpoint.outbox import READ_BYTES
 from streame.state.checkpoint.ownership import claim
-from streame.state.checkpoint.packs import FIRST_LINE, Read, checked_chunk
+from streame.state.checkpoint.packs import FIRST_LINE, checked_chunk
 from streame.state.checkpoint.recovery import (
     SHOWN,
     SHOWN_BYTES,
@@ -44,11 +44,25 @@ def make_savepoint(folder: Path, target: Path) -> int:
     Raises:
         CheckpointError: when there is no checkpoint that can be copied, or something is in the new folder.
     """
-    source, into = LocalDisk(folder), LocalDisk(target)
+    return copy_last(LocalDisk(folder), str(folder), target)
+
+
+def copy_last(source: Disk, where: str, target: Path) -> int:
+    """Copy the last checkpoint to a new folder; returns its number.
+
+    Args:
+        source: where the checkpoints of the job are.
+        where: the same, for messages.
+        target: as for `make_savepoint`.
+
+    Raises:
+        CheckpointError: as for `make_savepoint`.
+    """
+    into = LocalDisk(target)
     if into.names(""):
         raise CheckpointError(f"{target}: there is something already; a savepoint needs a new folder")
     for tries_left in reversed(range(_TRIES)):
-        manifest = last_checkpoint(source, str(folder))
+        manifest = last_checkpoint(source, where)
         release = claim(into, manifest.job, str(target))
         try:
             copy_checkpoint(source, manifest, into)
@@ -100,7 +114,7 @@ def copy_checkpoint(source: Files, manifest: Manifest, target: Disk) -> Manifest
         CheckpointDamaged: when it is not what was written.
     """
     number = manifest.number
-    packing = _Packing(f"state/{number}/0.1.pack", manifest, source.read)
+    packing = _Packing(f"state/{number}/0.1.pack", manifest, source)
     files: dict[str, Iterator[bytes]] = {file.path: _bytes_of(source, file) for file in manifest.staged}
     if manifest.packs:
         files[packing.path] = packing.parts()
@@ -154,7 +168,7 @@ class _Packing:
 
     path: str
     manifest: Manifest
-    read: Read
+    disk: Files
     file: StoredFile | None = None
 
     def parts(self) -> Iterator[bytes]:
@@ -192,7 +206,7 @@ class _Packing:
     def _contents(self) -> Iterator[bytes]:
         yield FIRST_LINE
         for chunk in chunks_of(self.manifest.operators):
-            yield checked_chunk(chunk, self.read)
+            yield checked_chunk(chunk, self.disk)
 
 
 def _bytes_of(disk: Files, file: StoredFile) -> Iterator[bytes]:

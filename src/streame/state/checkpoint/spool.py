@@ -52,6 +52,18 @@ class Spool(Files):
             file.seek(offset)
             return file.read() if length is None else file.read(length)
 
+    def read_into(self, path: str, offset: int, target: memoryview) -> int:
+        """See `Files`."""
+        copy = self._copies.get(path)
+        if copy is None:
+            return super().read_into(path, offset, target)
+        filled = 0
+        with copy.open("rb", buffering=0) as file:
+            file.seek(offset)
+            while filled < len(target) and (count := file.readinto(target[filled:])):
+                filled += count
+        return filled
+
     def fetch(self, files: Iterable[StoredFile]) -> dict[str, str]:
         """Copy files, several at a time; returns what is wrong with those that are not what was written, by their path."""
         known = list(files)
