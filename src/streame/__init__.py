@@ -11,10 +11,11 @@ from streame.api.table import StreamTable
 from streame.core.deadletters import DEAD_LETTER_SCHEMA, BadRow
 from streame.core.group import Group
 from streame.core.metrics import OperatorMetrics
+from streame.core.staging import Decided, Outbox, Staged
 from streame.core.user_aggregates import Aggregate
-from streame.errors import ConnectorError, DataError, PlanError, StreameError
+from streame.errors import ConnectorError, DataError, PlanError, SinkRegressed, StreameError
 from streame.io.queues import END
-from streame.io.sink import Sink
+from streame.io.sink import Sink, TransactionalSink
 from streame.io.source import Chunk, Source
 
 __all__ = [
@@ -25,17 +26,22 @@ __all__ = [
     "Chunk",
     "ConnectorError",
     "DataError",
+    "Decided",
     "Group",
     "Job",
     "JobHandle",
     "JobStatus",
     "OperatorMetrics",
+    "Outbox",
     "PlanError",
     "Sink",
+    "SinkRegressed",
     "Source",
+    "Staged",
     "StreamDataFrame",
     "StreamTable",
     "StreameError",
+    "TransactionalSink",
     "approx_n_unique",
     "approx_quantile",
     "concat",

@@ -162,7 +162,7 @@ class PartFiles(TransactionalSink):
             SinkRegressed: when commits are missing that are not among `decided`.
         """
         with naming(self._directory):
-            self._log = CommitLog(self._directory, self._disk, self._encoder.suffix, self._own)
+            self._log = CommitLog(self._directory, self._disk, self._own)
             self._written = self._log.join(decided, token_hex(16))
 
     def stage(self) -> Staged:
