@@ -5,6 +5,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ import polars as pl
 import pytest
 
 import streame as st
+from streame.core.deadletters import BadRow, dead_letters
 from streame.core.staging import Decided, Outbox, OutboxFile, Staged
 from streame.errors import ConnectorError, PlanError, SinkRegressed, StreameError
 from streame.io.console import ConsoleSink
+from streame.io.deadletter_files import DeadLetterFiles
 from streame.io.file_sinks import file_sink
 from streame.io.formats.encoders import CsvEncoder, Encoder, IpcEncoder, NdjsonEncoder, ParquetEncoder
+from streame.io.parts import PartFiles
 from streame.io.sink import Sink, TransactionalSink
+from streame.storage.disk import LocalDisk
 from tests.io.test_sinks import names
 
 SCHEMA = pl.Schema({"n": pl.Int64})
@@ -116,7 +121,7 @@ def parts(out: Path, form: str = "parquet", **limits: Any) -> Job:
 
 def rows(out: Path, form: str = "parquet") -> list[int]:
     if not committed(out):
-        with pytest.raises(PlanError):
+        with pytest.raises(PlanError, match=r"no part is committed yet|no file is in"):
             PARTS[form][1](out, schema=SCHEMA)
         return []
     return PARTS[form][1](out, schema=SCHEMA).collect()["n"].to_list()
@@ -388,6 +393,60 @@ def test_what_sinks_promise(tmp_path: Path) -> None:
 
 def all_pieces(decided: Sequence[Decided]) -> list[Any]:
     return [piece for one in decided for piece in one.staged.pieces]
+
+
+def test_staged_parts_keep_their_format(tmp_path: Path) -> None:
+    job = parts(tmp_path).start().write(1)
+    job.decide()
+    job.crash().make = parts(tmp_path, "csv").make
+    job.start().crash()
+    assert [path.suffix for path in tmp_path.glob("part-*")] == [".parquet"]
+
+
+class WithoutLinks(LocalDisk):
+    def link(self, source: str, target: str) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+
+def test_a_file_system_without_hard_links(tmp_path: Path) -> None:
+    sink = PartFiles(tmp_path, ParquetEncoder(), disk=WithoutLinks(tmp_path))
+    sink.open(SCHEMA)
+    with pytest.raises(ConnectorError, match=r"cannot give a file a second name \(Operation not permitted\)"):
+        sink.join_checkpoints([], Box())
+    sink.abort()
+
+
+def test_dead_letters_come_once(tmp_path: Path) -> None:
+    at = datetime(2024, 1, 1, tzinfo=UTC)
+    one, two = (
+        dead_letters(
+            [BadRow(number, "syntax", "no JSON", b"{")], source="s", split="a", operator="scan", at=at
+        )
+        for number in range(2)
+    )
+
+    def seen() -> list[int]:
+        parts = sorted(tmp_path.glob("part-*.ndjson"))
+        return [json.loads(line)["offset"] for part in parts for line in part.read_text().splitlines()]
+
+    box, decided = Box(), []
+    for last in (False, True):
+        sink = DeadLetterFiles(tmp_path)
+        assert sink.delivery == "exactly_once"
+        sink.open(one.schema)
+        sink.join_checkpoints(decided, box)
+        if not last:
+            sink.write(one)
+            decided.append(Decided(1, sink.stage()))
+            sink.write(two)
+            sink.flush()
+            sink.abort()
+            assert seen() == []
+    assert seen() == [0]
+    sink.write(two)
+    sink.publish(Decided(2, sink.stage()))
+    sink.close()
+    assert seen() == [0, 1]
 
 
 def test_damaged_staged_parts_are_not_published(tmp_path: Path) -> None:

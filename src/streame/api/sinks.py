@@ -30,6 +30,10 @@ class SinkVerbs(Handle):
     `<name>.partial`; and no Parquet or IPC file. In memory a Parquet or IPC file or part takes about 32 MiB while
     rows come: the others wait in pieces on the same disk until it is written, which is to have room for both.
 
+    With checkpoints a directory of parts, and a file of lines, get every row exactly once: rows appear when their
+    checkpoint is decided, and a directory has a commit log, by which it belongs to one job. One Parquet or IPC file
+    cannot be written in steps and is refused. Queues and the console get every row at least once.
+
     Of a changes stream, queues and the console get every change, with the weight as column `_diff`: -1 for a row that
     holds no longer, +1 for one that holds from now on. A file takes it only if it is asked to.
     """
