@@ -9,7 +9,7 @@ from streame.api.handle import Handle
 from streame.api.job import Job, write_job
 from streame.errors import PlanError
 from streame.io.console import ConsoleSink
-from streame.io.file_sinks import file_sink, line_compression
+from streame.io.file_sinks import FileOutput, line_compression
 from streame.io.formats.encoders import CsvEncoder, Encoder, IpcEncoder, NdjsonEncoder, ParquetEncoder
 from streame.io.queues import QueueSink
 from streame.io.sink import Sink
@@ -313,14 +313,15 @@ class SinkVerbs(Handle):
         _require_asked(Path(path).name, self._node, changes=changes)
         encoder.check_schema(self.schema)
 
-        def make() -> Sink:
-            return file_sink(
-                path, encoder, part_rows=part_rows, part_bytes=part_bytes, part_interval=part_interval
-            )
-
-        make()
+        file = FileOutput(os.fspath(path), encoder, part_rows, part_bytes, part_interval)
+        file.sink()  # to refuse wrong limits now
         return write_job(
-            self._node, make, name or Path(path).name, text=os.fspath(path), target=str(Path(path).resolve())
+            self._node,
+            file.sink,
+            name or Path(path).name,
+            text=file.path,
+            target=str(Path(path).resolve()),
+            file=file,
         )
 
 

@@ -11,6 +11,7 @@ from streame.core.changes import DIFF
 from streame.core.deadletters import DEAD_LETTER_SCHEMA, OnError
 from streame.core.expressions import NamedExpr
 from streame.core.time import EventTime
+from streame.io.file_sinks import FileOutput
 from streame.io.sink import Sink
 from streame.io.source import Source
 
@@ -357,6 +358,7 @@ class Write(Node):
         separate: whether it has a task of its own.
         target: the place that no other sink of the job may write, if there is one.
         loop: the event loop that must run for rows to go out, if there is one.
+        file: where and how it writes, if it is one that writes files.
     """
 
     input: Node
@@ -366,12 +368,12 @@ class Write(Node):
     separate: bool = True
     target: str | None = None
     loop: AbstractEventLoop | None = None
+    file: FileOutput | None = None
 
     @property
     def schema(self) -> pl.Schema:
         """What is written; of a changes stream the weight too."""
-        columns = self.input.schema
-        return pl.Schema({**columns, DIFF: pl.Int64()}) if self.is_changes else columns
+        return pl.Schema({**self.input.schema, DIFF: pl.Int64()}) if self.is_changes else self.input.schema
 
 
 RowWise = Filter | Project | Reshape | MapBatches
@@ -390,8 +392,7 @@ def walk(*roots: Node) -> Iterator[Node]:
             seen.add(id(node))
             yield node
         else:
-            stack.append((node, True))
-            stack += [(each, False) for each in reversed(node.inputs)]
+            stack += [(node, True), *((each, False) for each in reversed(node.inputs))]
 
 
 def is_bounded(node: Node) -> bool:
