@@ -429,7 +429,8 @@ def test_dead_letters_come_once(tmp_path: Path) -> None:
         parts = sorted(tmp_path.glob("part-*.ndjson"))
         return [json.loads(line)["offset"] for part in parts for line in part.read_text().splitlines()]
 
-    box, decided = Box(), []
+    box = Box()
+    decided: list[Decided] = []
     for last in (False, True):
         sink = DeadLetterFiles(tmp_path)
         assert sink.delivery == "exactly_once"
