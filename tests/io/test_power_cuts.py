@@ -27,6 +27,7 @@ from tests.testing.test_contracts import read_file, read_parts
 FRAMES = [pl.DataFrame({"n": [start, start + 1, start + 2], "text": ["a", "b", "c"]}) for start in (0, 3, 6)]
 Make = Callable[[Path, Disk], TransactionalSink]
 Read = Callable[[Path], pl.DataFrame]
+Fresh = Callable[..., Path]
 
 
 def make_parquet(place: Path, disk: Disk) -> PartFiles:
@@ -93,14 +94,14 @@ class Engine:
 
 
 @pytest.fixture
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Path]]:
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fresh]:
     """New folders, in memory; and what is drawn at random is counted, so that states of two runs can be the same."""
     numbers = count()
     where = "/dev/shm" if Path("/dev/shm").is_dir() else tmp_path  # noqa: S108
     with TemporaryDirectory(dir=where) as name:
 
-        def make() -> Path:
-            drawn = count()
+        def make(first: int = 0) -> Path:
+            drawn = count(first)
             monkeypatch.setattr(parts, "token_hex", lambda length: f"{next(drawn):0{2 * length}x}")
             place = Path(name) / str(next(numbers))
             place.mkdir()
@@ -109,10 +110,10 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         yield make
 
 
-def survive(engine: Engine, disk: PowerDisk, fresh: Callable[[], Path]) -> int:
+def survive(engine: Engine, disk: PowerDisk, fresh: Fresh) -> int:
     """Begin anew in every state that a power cut could have left."""
     for left, when in disk.states.items():
-        place = fresh()
+        place = fresh(100)  # another process draws other numbers
         left.lay_out(place)
         try:
             engine.at(left.decided).run(place, LocalDisk(place))
@@ -123,14 +124,14 @@ def survive(engine: Engine, disk: PowerDisk, fresh: Callable[[], Path]) -> int:
 
 
 @pytest.mark.parametrize("kind", SINKS)
-def test_a_power_cut_at_any_moment(kind: str, fresh: Callable[[], Path]) -> None:
+def test_a_power_cut_at_any_moment(kind: str, fresh: Fresh) -> None:
     engine, place = Engine(*SINKS[kind]), fresh()
     disk = PowerDisk(place, SEED)
     engine.run(place, disk, disk.decide)
     assert survive(engine, disk, fresh) > 10
 
 
-def begun_anew(kind: str, fresh: Callable[[], Path]) -> Iterator[tuple[Engine, PowerDisk]]:
+def begun_anew(kind: str, fresh: Fresh) -> Iterator[tuple[Engine, PowerDisk]]:
     """A process that ended at every operation between two decisions, and what the next one left."""
     for stop_at in count(1):
         engine, place = Engine(*SINKS[kind]), fresh()
@@ -151,7 +152,7 @@ TWO = pytest.mark.parametrize("kind", ["ndjson parts", "one csv"])
 
 
 @TWO
-def test_a_power_cut_after_the_process_had_ended_and_begun_anew(kind: str, fresh: Callable[[], Path]) -> None:
+def test_a_power_cut_after_the_process_had_ended_and_begun_anew(kind: str, fresh: Fresh) -> None:
     """What the second process finds it must not take for lasting: the first may not have come to sync it."""
     seen: set[Left] = set()
     for engine, disk in begun_anew(kind, fresh):
@@ -168,7 +169,7 @@ def forgetful(disk: PowerDisk, path: str) -> bool:
 
 
 @TWO
-def test_what_is_there_is_synced_before_it_is_believed(kind: str, fresh: Callable[[], Path]) -> None:
+def test_what_is_there_is_synced_before_it_is_believed(kind: str, fresh: Fresh) -> None:
     found = []
     for engine, disk in begun_anew(kind, fresh):
         disk.unsynced = partial(forgetful, disk)
@@ -192,9 +193,7 @@ UNSYNCED: list[tuple[str, str, Callable[[str], bool]]] = [
 
 
 @pytest.mark.parametrize(("kind", "what", "unsynced"), UNSYNCED, ids=[what for _, what, _ in UNSYNCED])
-def test_every_sync_is_needed(
-    kind: str, what: str, unsynced: Callable[[str], bool], fresh: Callable[[], Path]
-) -> None:
+def test_every_sync_is_needed(kind: str, what: str, unsynced: Callable[[str], bool], fresh: Fresh) -> None:
     engine, place = Engine(*SINKS[kind]), fresh()
     disk = PowerDisk(place, SEED, unsynced)
     engine.run(place, disk, disk.decide)
