@@ -132,7 +132,9 @@ class Shadow:
         if kept is None or kept.dtype != array.dtype or kept.shape[1:] != array.shape[1:]:
             kept, known, changed = np.empty((0, *array.shape[1:]), array.dtype), 0, None
         if len(kept) < len(array):
-            more = np.empty((len(array), *array.shape[1:]), array.dtype)
+            # Arrays grow by a few elements at a time, and what was never written takes no memory.
+            room = max(len(array), len(kept) + len(kept) // 2)
+            more = np.empty((room, *array.shape[1:]), array.dtype)
             if changed is not None:
                 more[:known] = kept[:known]
             kept = more
