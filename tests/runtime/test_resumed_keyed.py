@@ -84,7 +84,7 @@ def check(make: Any, by: Sequence[str], steps: Sequence[Step], seed: int) -> Non
         check_rescaled(make, [pl.Schema({name: SCHEMA[name] for name in by})], steps, Random(seed))
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(60))
 @given(
     seed=hs.integers(0, 2**32),
     by=keyed,
@@ -152,7 +152,7 @@ def splits(random: Random) -> list[Step]:
     return [*steps, Mark(WATERMARK_MAX)]
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(60))
 @given(seed=hs.integers(0, 2**32), delay=hs.sampled_from([0, 5]))
 def test_event_time_goes_on(seed: int, delay: int) -> None:
     make = partial(EventTimeOperator, AT, delay, POLICY, 10, ["s"])
