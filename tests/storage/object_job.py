@@ -82,6 +82,7 @@ class Process:
         patience: with the store.
         acknowledges: whether its source forgets what a checkpoint has.
         with_output: whether its sink has something to publish.
+        savepoint: what it begins from.
     """
 
     world: World
@@ -90,11 +91,14 @@ class Process:
     patience: Patience = QUICK
     acknowledges: bool = True
     with_output: bool = True
+    savepoint: Path | None = None
     state: Copied = field(default_factory=lambda: Copied(0))
 
     def __post_init__(self) -> None:
         store = ObjectStore(self.world.bucket, self.patience)
-        self.checkpoints = ObjectCheckpoints(store, JOB, self.owner, self.world.scratch)
+        self.checkpoints = ObjectCheckpoints(
+            store, JOB, self.owner, self.world.scratch, savepoint=self.savepoint
+        )
 
     @property
     def outbox(self) -> Outbox:

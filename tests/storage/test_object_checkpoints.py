@@ -16,7 +16,7 @@ from streame.state.checkpoint.inspection import list_checkpoints, read_checkpoin
 from streame.state.checkpoint.local import LocalCheckpoints
 from streame.state.checkpoint.manifest import Manifest
 from streame.state.checkpoint.object_recovery import read_objects
-from streame.state.checkpoint.object_savepoints import make_savepoint_of_objects
+from streame.state.checkpoint.object_saving import make_savepoint_of_objects
 from streame.state.checkpoint.objects import ObjectCheckpoints, checkpoints_on_s3
 from streame.state.checkpoint.owned import Owned, encode_owned, kept_from, repeated
 from streame.state.checkpoint.store import Draft
@@ -237,6 +237,28 @@ def test_looking_changes_nothing(bucket: Bucket) -> None:
     assert {name: bucket.read(name) for name in bucket.names("")} == before
 
 
+def _begin_elsewhere(bucket: Bucket, folder: Path, number: int) -> None:
+    """A job begins from the savepoint in another bucket, and goes on as any other, whoever takes over."""
+    elsewhere = MemoryBucket()
+    world = World(elsewhere, 9, sink=[1, 2, 3, 4], marker=number, acknowledged=4)
+    for owner, records in (("first", 6), ("second", 9)):
+        world.records = records
+        process = Process(world, owner, savepoint=folder)
+        process.begin()
+        assert process.state.last >= 4
+        assert process.goes_on_from_here()
+        world.assert_complete()
+    assert min(world.published) > number
+    with pytest.raises(CheckpointError, match="savepoint of job 'copying', not of 'another'"):
+        ObjectCheckpoints(ObjectStore(elsewhere), "another", "x", savepoint=folder)
+    begun = MemoryBucket()
+    plain = Process(World(begun, 9), "plain")
+    plain.checkpoints.claim()
+    late = Process(World(begun, 9), "late", savepoint=folder)
+    with pytest.raises(CheckpointError, match="has begun there already, without this savepoint"):
+        late.begin()
+
+
 def test_a_savepoint_is_a_folder_to_start_from(bucket: Bucket, tmp_path: Path) -> None:
     run_a_job(bucket, 4)
     number = make_savepoint_of_objects(ObjectStore(bucket, QUICK), tmp_path / "savepoint")
@@ -247,6 +269,7 @@ def test_a_savepoint_is_a_folder_to_start_from(bucket: Bucket, tmp_path: Path) -
     assert (recovered.number, recovered.settings["last"]) == (number, 4)
     assert plain_values(recovered.instances(OPERATOR)[0].values(), lambda _: np.empty(0))["last"] == 4
     local.release()
+    _begin_elsewhere(bucket, tmp_path / "savepoint", number)
     with pytest.raises(CheckpointError, match="there is something already"):
         make_savepoint_of_objects(ObjectStore(bucket, QUICK), tmp_path / "savepoint")
     with pytest.raises(CheckpointError, match="there is no checkpoint"):

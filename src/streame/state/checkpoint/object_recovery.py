@@ -7,8 +7,9 @@ from streame.errors import CheckpointError, Superseded
 from streame.state.checkpoint.collect import KEPT
 from streame.state.checkpoint.decide import Decision, Facts, Fresh, LookAt, Resume, Sound, decide, shown_by
 from streame.state.checkpoint.manifest import Foreign
+from streame.state.checkpoint.object_savepoints import Savepoint
 from streame.state.checkpoint.owned import Owned, decode_owned, encode_owned, fact_of, kept_from, repeated
-from streame.state.checkpoint.recovery import SHOWN, Found, manifest_path, refused
+from streame.state.checkpoint.recovery import SHOWN, SHOWN_BYTES, Found, manifest_path, refused
 from streame.state.checkpoint.sealed import Broken, Newer
 from streame.state.checkpoint.spool import Spool
 from streame.storage.objects import ObjectStore, Taken
@@ -35,6 +36,8 @@ class Place:
         job: the name of the job.
         epoch: what this process has claimed.
         owner: its name.
+        first: the number of the first manifest of all.
+        savepoint: what the job begins from if it has no checkpoint yet.
     """
 
     store: ObjectStore
@@ -42,6 +45,8 @@ class Place:
     job: str
     epoch: int
     owner: str
+    first: int
+    savepoint: Savepoint | None
 
     def highest(self) -> int:
         """The number of the highest manifest; 0 if there is none."""
@@ -124,10 +129,11 @@ def find(place: Place) -> tuple[Owned, dict[int, Owned]]:
     """
     for _ in range(_TRIES):
         found = read_objects(place.store, place.job)
+        found.highest = found.highest or place.first - 1
         source: Owned | None = None
-        if found.highest and found.highest not in found.manifests:  # it cannot be repeated
+        if found.facts.manifests and found.highest not in found.manifests:  # it cannot be repeated
             source = found.manifests[_resume(place, found)]
-        elif found.highest:
+        elif found.manifests:
             source = found.manifests[found.highest]
         newest = max((each.epoch for each in found.manifests.values()), default=0)
         if newest > place.epoch:
@@ -145,7 +151,10 @@ def find(place: Place) -> tuple[Owned, dict[int, Owned]]:
 def _close(place: Place, found: FoundObjects, source: Owned | None) -> Owned | None:
     """Put a manifest of our own behind the highest; `None` if an older owner was faster."""
     number = found.highest + 1
-    owned = repeated(source, number, place.epoch, place.owner, place.job)
+    if source is None and place.savepoint is not None:
+        owned = _begin(place, place.savepoint)
+    else:
+        owned = repeated(source, number, place.epoch, place.owner, place.job)
     try:
         place.store.put_new(manifest_path(number), encode_owned(owned))
     except Taken:
@@ -156,6 +165,17 @@ def _close(place: Place, found: FoundObjects, source: Owned | None) -> Owned | N
     found.manifests[number] = owned
     found.facts.manifests[number] = fact_of(owned)
     return owned
+
+
+def _begin(place: Place, savepoint: Savepoint) -> Owned:
+    """The first checkpoint of all, which is that of a savepoint and has its number."""
+    if savepoint.number != place.first:
+        raise CheckpointError(
+            f"{place.store.where}: a job has begun there already, without this savepoint; give it a prefix of its own"
+        )
+    if any(output.shows for output in savepoint.manifest.history):
+        place.store.put_new(SHOWN, SHOWN_BYTES)
+    return Owned(place.epoch, place.owner, savepoint.copy_to(place.store, place.epoch))
 
 
 def _resume(place: Place, found: FoundObjects) -> int:

@@ -1,55 +1,67 @@
-"""Savepoints of jobs whose checkpoints are in an object store: a folder on this machine, from which a job can be started."""
+"""A savepoint from which a job begins that keeps its checkpoints in an object store."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streame.errors import CheckpointError
-from streame.state.checkpoint.decide import Fresh, LookAt, Resume, decide
-from streame.state.checkpoint.object_recovery import look_at_objects
-from streame.state.checkpoint.ownership import claim
-from streame.state.checkpoint.recovery import refused
-from streame.state.checkpoint.savepoints import copy_checkpoint
-from streame.state.checkpoint.spool import Spool
+from streame.state.checkpoint.manifest import Manifest
+from streame.state.checkpoint.object_packs import Cutting
+from streame.state.checkpoint.savepoints import Packing, last_checkpoint
 from streame.storage.disk import LocalDisk
 from streame.storage.objects import ObjectStore
 
 
-def make_savepoint_of_objects(store: ObjectStore, target: Path) -> int:
-    """Copy the last checkpoint of a job from an object store to a new folder; returns its number.
-
-    The job may be running; if it deletes what is copied meanwhile, this has to be done again.
+@dataclass(frozen=True, slots=True)
+class Savepoint:
+    """A savepoint in a folder of this machine, every byte of which was checked.
 
     Args:
-        store: the checkpoints of the job.
-        target: the new folder.
-
-    Raises:
-        CheckpointError: when there is no checkpoint that can be copied, or something is in the new folder.
+        folder: where.
+        manifest: what is in it.
     """
-    into = LocalDisk(target)
-    if into.names(""):
-        raise CheckpointError(f"{target}: there is something already; a savepoint needs a new folder")
-    spool, found = Spool(store), look_at_objects(store)
-    try:
-        while isinstance(decision := decide(found.facts), LookAt):
-            found.look_at(spool, decision.number)
-        match decision:
-            case Resume(number, _):
-                manifest = found.manifests[number]
-            case Fresh():
-                raise CheckpointError(
-                    f"{store.where}: there is no checkpoint; give the place of a job that has made one"
-                )
-            case _:
-                raise refused(decision, None)
-        release = claim(into, manifest.job, str(target))
-        try:
-            copy_checkpoint(spool, manifest, into)
-        except OSError as error:
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def number(self) -> int:
+        """The number of its checkpoint."""
+        return self.manifest.number
+
+    @classmethod
+    def at(cls, folder: Path, job: str) -> "Savepoint":
+        """The savepoint in a folder.
+
+        Args:
+            folder: where.
+            job: the name of the job that begins there.
+
+        Raises:
+            CheckpointError: when it cannot be used; says why.
+        """
+        manifest = last_checkpoint(LocalDisk(folder), str(folder))
+        if manifest.job != job:
             raise CheckpointError(
-                f"{target}: the savepoint could not be made: {error}; remove the folder and try again"
-            ) from error
-        finally:
-            release()
-        return manifest.number
-    finally:
-        spool.clear()
+                f"{folder}: it is a savepoint of job {manifest.job!r}, not of {job!r}; give the job that name"
+            )
+        return cls(folder, manifest)
+
+    def copy_to(self, store: ObjectStore, epoch: int) -> Manifest:
+        """Copy it into a store; returns its manifest there, which has not been written yet.
+
+        Args:
+            store: where.
+            epoch: of the owner.
+        """
+        disk = LocalDisk(self.folder)
+        pack = Cutting(store, f"state/{self.number}/{epoch}.0")
+        packing = Packing(pack.stem, self.manifest, disk)
+        try:
+            if self.manifest.packs:
+                pack.send(packing.parts())
+            for file in self.manifest.staged:
+                store.put_new(file.path, disk.read(file.path))
+        except OSError as error:
+            raise CheckpointError(f"{self.folder}: it could not be copied: {error}") from error
+        operators = {name: pack.placed(states) for name, states in packing.operators().items()}
+        return replace(self.manifest, attempt=0, packs=tuple(pack.files), operators=operators)

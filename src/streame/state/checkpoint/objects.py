@@ -25,31 +25,36 @@ from streame.state.checkpoint.local import recovered
 from streame.state.checkpoint.manifest import Manifest, Output, chunks_of, next_history
 from streame.state.checkpoint.object_garbage import collect
 from streame.state.checkpoint.object_outbox import ObjectOutbox
-from streame.state.checkpoint.object_packs import PackSending
+from streame.state.checkpoint.object_packs import Cutting, send_pack
 from streame.state.checkpoint.object_recovery import Place, find
+from streame.state.checkpoint.object_savepoints import Savepoint
 from streame.state.checkpoint.outbox import stored_file
 from streame.state.checkpoint.owned import Owned, encode_owned
 from streame.state.checkpoint.ownership import FORMAT, format_bytes, job_of
 from streame.state.checkpoint.recovery import SHOWN, SHOWN_BYTES, manifest_path
+from streame.state.checkpoint.sealed import seal, unseal
 from streame.state.checkpoint.spool import Spool
 from streame.state.checkpoint.store import CheckpointStore, Draft, Recovered, Written, stored_pieces
 from streame.storage.objects import ObjectStore, Taken, new_owner
 from streame.storage.s3 import S3Bucket
 
 
-def checkpoints_on_s3(url: str, job: str, environment: Mapping[str, str]) -> "ObjectCheckpoints":
+def checkpoints_on_s3(
+    url: str, job: str, environment: Mapping[str, str], *, savepoint: Path | None = None
+) -> "ObjectCheckpoints":
     """The checkpoints of a job under a prefix of a bucket.
 
     Args:
         url: as in `s3://bucket/prefix`.
         job: the name of the job.
         environment: the variables with address, region and keys.
+        savepoint: the folder of a savepoint, from which the job begins if it has no checkpoint yet.
 
     Raises:
         PlanError: when the URL cannot be understood, or the package obstore is missing.
-        CheckpointError: when one of the keys is missing.
+        CheckpointError: when one of the keys is missing, or the savepoint cannot be used.
     """
-    return ObjectCheckpoints(ObjectStore(S3Bucket(url, environment)), job, new_owner())
+    return ObjectCheckpoints(ObjectStore(S3Bucket(url, environment)), job, new_owner(), savepoint=savepoint)
 
 
 class ObjectCheckpoints(CheckpointStore):
@@ -60,12 +65,22 @@ class ObjectCheckpoints(CheckpointStore):
         job: the name of the job.
         owner: a name that no other process has or had.
         scratch: a folder for files that are on their way; `None` for that of the system.
+        savepoint: the folder of a savepoint, from which the job begins if it has no checkpoint yet.
     """
 
-    def __init__(self, store: ObjectStore, job: str, owner: str, scratch: Path | None = None) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        job: str,
+        owner: str,
+        scratch: Path | None = None,
+        *,
+        savepoint: Path | None = None,
+    ) -> None:
         self._store, self._job, self._owner, self._scratch = store, job, owner, scratch
         self._spool = Spool(store, scratch)
-        self._epoch = 0
+        self._savepoint = None if savepoint is None else Savepoint.at(savepoint, job)
+        self._epoch = self._first = 0
         self._last: Owned | None = None
         self._known: dict[int, Owned] = {}
         self._unclaimed: set[str] = set()
@@ -88,6 +103,7 @@ class ObjectCheckpoints(CheckpointStore):
                 f"{self._store.where}: these are the checkpoints of job {owner!r}, not of {self._job!r}; "
                 "give each job a prefix of its own, or the job its old name"
             )
+        self._first = self._agree_on_first()
         while not self._epoch:
             epoch = 1 + max((int(name) for name in self._spool.names("epoch")), default=0)
             try:
@@ -100,7 +116,7 @@ class ObjectCheckpoints(CheckpointStore):
     def recover(self) -> Recovered | None:
         """See `CheckpointStore`."""
         assert self._epoch
-        self._last, self._known = find(Place(self._store, self._spool, self._job, self._epoch, self._owner))
+        self._last, self._known = find(self._place())
         self._published = self._last.manifest.number
         return None if self._last.empty else recovered(self._spool, self._last.manifest)
 
@@ -157,15 +173,15 @@ class ObjectCheckpoints(CheckpointStore):
         if output.shows and not self._shown:
             self._store.put_new(SHOWN, SHOWN_BYTES)
             self._shown = True
-        pack = PackSending(self._store, f"state/{number}/{self._epoch}.{self._attempts}", last, draft.hints)
-        pack.send(draft.operators)
+        pack = Cutting(self._store, f"state/{number}/{self._epoch}.{self._attempts}")
+        operators = send_pack(pack, last, draft.operators, hints=draft.hints)
         packs = {file.path: file for file in [*last.packs, *pack.files]}
         files = tuple(stored_file(piece) for each in staged.values() for piece in stored_pieces(each.pieces))
         manifest = Manifest(
             self._job, number, self._attempts, draft.plan,
             {"polars": pl.__version__} | dict(draft.settings or {}),
-            pack.operators, draft.sources, next_history(last.history, output),
-            tuple(packs[path] for path in sorted({chunk.pack for chunk in chunks_of(pack.operators)})), files,
+            operators, draft.sources, next_history(last.history, output),
+            tuple(packs[path] for path in sorted({chunk.pack for chunk in chunks_of(operators)})), files,
         )  # fmt: skip
         owned = Owned(self._epoch, self._owner, manifest)
         content = encode_owned(owned)
@@ -173,12 +189,12 @@ class ObjectCheckpoints(CheckpointStore):
         self._last, self._known[number] = owned, owned
         self._unclaimed.difference_update(file.path for file in files)
         state = sum(chunk.length for chunk in chunks_of(manifest.operators))
-        return Written(number, pack.sent_bytes + len(content), state)
+        return Written(number, sum(file.length for file in pack.files) + len(content), state)
 
     def _decide(self, number: int, content: bytes) -> None:
         """From here on the checkpoint counts, if it is the highest."""
         self._store.put_new(manifest_path(number), content)
-        highest = Place(self._store, self._spool, self._job, self._epoch, self._owner).highest()
+        highest = self._place().highest()
         if highest != number:
             raise self._superseded(f"checkpoint {highest} is there already")
 
@@ -187,6 +203,20 @@ class ObjectCheckpoints(CheckpointStore):
             f"{self._store.where}: another process owns these checkpoints now ({why}, and it is not of this process, "
             f"{self._owner}); this job stops. If two are running by mistake, stop one; a prefix is for one job"
         )
+
+    def _agree_on_first(self) -> int:
+        """The number of the first manifest: that of a savepoint, or 1. Whoever came first has said so for all."""
+        mine = 1 if self._savepoint is None else self._savepoint.number
+        try:
+            self._store.put_new("FIRST", seal("first", b"%d" % mine))
+        except Taken as taken:
+            first = unseal("first", taken.there)
+            if not isinstance(first, bytes):
+                raise CheckpointError(
+                    f"{self._store.where}: the object FIRST is damaged; restore it"
+                ) from None
+            return int(first)
+        return mine
 
     def _prove_create_only(self) -> None:
         """Refuse a store in which a name can be given twice: nothing would stop a second writer."""
@@ -199,6 +229,11 @@ class ObjectCheckpoints(CheckpointStore):
         raise CheckpointError(
             f"{self._store.where}: this store gives one name to two objects (it does not honour If-None-Match), so two "
             "processes could overwrite each other's checkpoints; use another store, or a newer version of it"
+        )
+
+    def _place(self) -> Place:
+        return Place(
+            self._store, self._spool, self._job, self._epoch, self._owner, self._first, self._savepoint
         )
 
     def _last_number(self) -> int:

@@ -114,7 +114,7 @@ def copy_checkpoint(source: Files, manifest: Manifest, target: Disk) -> Manifest
         CheckpointDamaged: when it is not what was written.
     """
     number = manifest.number
-    packing = _Packing(f"state/{number}/0.1.pack", manifest, source)
+    packing = Packing(f"state/{number}/0.1.pack", manifest, source)
     files: dict[str, Iterator[bytes]] = {file.path: _bytes_of(source, file) for file in manifest.staged}
     if manifest.packs:
         files[packing.path] = packing.parts()
@@ -163,7 +163,7 @@ def adopt_savepoint(savepoint: Path, job: str, target: Disk) -> None:
 
 
 @dataclass(slots=True)
-class _Packing:
+class Packing:
     """All chunks of a checkpoint on their way into one pack; take all of `parts` first."""
 
     path: str
