@@ -18,7 +18,7 @@ from streame.errors import ConnectorError, DataError, PlanError, StreameError
 from streame.io.files.columnar_source import IpcFiles, ParquetFiles
 from streame.io.files.text_source import CsvFiles, NdjsonFiles
 from streame.io.formats.records import RAW_BYTES_MAX
-from streame.io.source import Source
+from streame.io.source import Chunk, Source
 
 SCHEMA = {"id": pl.Int64(), "name": pl.String(), "x": pl.Float64()}
 
@@ -367,4 +367,7 @@ def test_a_file_that_is_deleted_while_followed(tmp_path: Path) -> None:
     reading: Iterator[object] = NdjsonFiles(path, SCHEMA, follow=True).read(str(path), None)
     assert next(reading) is not None
     path.unlink()
+    forgotten = next(reading)
+    assert isinstance(forgotten, Chunk)
+    assert forgotten.next_offset is None
     assert [next(reading) for _ in range(3)] == [None] * 3

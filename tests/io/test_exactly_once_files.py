@@ -337,6 +337,16 @@ def test_a_file_is_built_again_from_what_is_kept(tmp_path: Path) -> None:
         job.start()
 
 
+def test_a_file_that_is_removed_while_it_grows(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    job = line_file(path).start().write(1).commit().write(2)
+    path.unlink()
+    with pytest.raises(SinkRegressed, match="was removed or cut off while a job writes to it; 4 bytes"):
+        job.commit()
+    job.crash().start().write(3).end()
+    assert lines(path) == [1, 2, 3]
+
+
 def test_a_csv_file_without_rows_has_a_header(tmp_path: Path) -> None:
     line_file(tmp_path / "out.csv").start().commit().end()
     assert (tmp_path / "out.csv").read_text() == "n\n"

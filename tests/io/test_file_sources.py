@@ -17,12 +17,12 @@ from streame.errors import ConnectorError
 from streame.io.files.records import RecordCutter
 from streame.io.files.text_source import CsvFiles, NdjsonFiles
 from streame.io.formats.ndjson import NdjsonDecoder
-from streame.io.source import Chunk, Source
+from streame.io.source import Chunk, Offset, Source
 
 SCHEMA = pl.Schema({"a": pl.Int64, "b": pl.String})
 
 
-def chunks(source: Source, offset: int | None = None) -> list[Chunk]:
+def chunks(source: Source, offset: Offset = None) -> list[Chunk]:
     (split,) = source.splits()
     return [chunk for chunk in source.read(split, offset) if chunk is not None]
 
@@ -52,7 +52,7 @@ def test_rows_come_in_order_with_their_positions(tmp_path: Path) -> None:
     assert offsets_of(found) == [starts[i] for i in good]
     assert [bad.offset for chunk in found for bad in chunk.rejected] == starts[0:200_000:1000]
     assert max(chunk.frame.height for chunk in found) <= BATCH_ROWS_MAX
-    assert found[-1].next_offset == len(data)
+    assert found[-1].next_offset["byte"] == len(data)
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, zstd.compress], ids=["plain", "gzip", "zstd"])
@@ -68,7 +68,7 @@ def test_reading_goes_on_after_any_chunk(tmp_path: Path, compress: "type[bytes]"
             bad for one in found[index + 1 :] for bad in one.rejected
         ]
     with pytest.raises(ConnectorError, match="was truncated below"):
-        chunks(source, found[-1].next_offset + 1)
+        chunks(source, {**found[-1].next_offset, "byte": len(many_lines(150_000)[0]) + 1})
 
 
 def test_chunks_are_of_bounded_size(tmp_path: Path) -> None:
@@ -144,24 +144,32 @@ def test_a_followed_csv_file_and_its_successor_have_headers(tmp_path: Path) -> N
     path.touch()
     source = CsvFiles(path, SCHEMA, follow=True)
 
-    def now(offset: int | None = None, reading: "Iterator[Chunk | None] | None" = None) -> list[object]:
-        found = []
-        for chunk in reading or source.read(str(path), offset):
-            if chunk is None:
-                break
-            found += chunk.frame["a"].to_list()
+    def now(reading: "Iterator[Chunk | None]") -> list[object]:
+        found, quiet = [], 0
+        while quiet < 2:
+            chunk = next(reading)
+            quiet += chunk is None
+            if chunk is not None:
+                offsets.append(chunk.next_offset)
+                found += chunk.frame["a"].to_list()
         return found
 
+    offsets: list[Offset] = []
     reading = source.read(str(path), None)
     for text, rows in (("b,", []), ("a\nx", []), (",1\n", [1]), ("y,2", [])):
         with path.open("a") as file:
             file.write(text)
-        assert now(reading=reading) == rows
-    assert now(offset=4) == [1]
+        assert now(reading) == rows
+    after_header, after_row = offsets
+    assert now(source.read(str(path), after_header)) == [1]
     path.rename(tmp_path / "old")
-    assert now(offset=4) == []
     path.write_text("a,b\n3,z\n")
-    assert now(reading=reading) == [2, 3]
+    assert now(reading) == [2, 3]
+    after_old, after_new = offsets[-2:]
+    assert now(source.read(str(path), after_header)) == [1, 2, 3]
+    assert now(source.read(str(path), after_row)) == [2, 3]
+    assert now(source.read(str(path), after_old)) == [3]
+    assert now(source.read(str(path), after_new)) == []
 
 
 @settings(max_examples=60)

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as hs
+from polars.testing import assert_frame_equal
 
 from streame.core.deadletters import BadRow
 from streame.errors import (
@@ -22,14 +23,23 @@ from streame.errors import (
 )
 from streame.io.durable_queue import END, Queue
 from streame.io.logged import LoggedSource
+from streame.io.logged_chunks import decoded, encoded
 from streame.io.queues import QueueSource
 from streame.io.rows import FramesSource, RowsSource
 from streame.io.source import Chunk, Offset, Source
 from streame.storage.log import Log
+from streame.testing.strategies import frames, schemas
 from tests.io.test_durable_queue import Putting
 from tests.storage.power_cut_disk import PowerCutDisk
 
 SCHEMA = pl.Schema({"a": pl.Int64})
+
+JSON = hs.none() | hs.booleans() | hs.integers(-(2**63), 2**64 - 1) | hs.floats(allow_nan=False) | hs.text()
+
+
+def nested(values: hs.SearchStrategy[Any]) -> hs.SearchStrategy[Any]:
+    """JSON values within others."""
+    return hs.lists(values, max_size=3) | hs.dictionaries(hs.text(), values, max_size=3)
 
 
 def logged(source: Source, disk: PowerCutDisk) -> LoggedSource:
@@ -296,6 +306,17 @@ def test_a_full_disk_refuses_rows_and_the_end_of_a_queue() -> None:
     assert values(rest(logged(QueueSource(Queue(), SCHEMA), disk.after_kill()))) == [1, 3]
 
 
+def test_a_source_whose_rows_are_refused_can_be_stopped() -> None:
+    disk, items = PowerCutDisk(), Queue()
+    reading = logged(QueueSource(items, SCHEMA), disk).read("queue", None)
+    disk.room = 10
+    for _ in range(3):
+        putting = Putting(items, (1,))
+        while putting.waits:
+            assert next(reading) is None
+        assert isinstance(putting.end(), NotAccepted)
+
+
 def test_a_broken_disk_tells_everybody() -> None:
     disk, items = PowerCutDisk(), Queue()
     source = logged(QueueSource(items, SCHEMA), disk)
@@ -358,3 +379,19 @@ def _ended() -> Queue:
     items = Queue()
     items.put(END)
     return items
+
+
+@settings(max_examples=40)
+@given(frame=schemas().flatmap(frames), next_offset=hs.recursive(JSON, nested, max_leaves=5))
+def test_a_chunk_comes_back_from_its_bytes(frame: pl.DataFrame, next_offset: Offset) -> None:
+    bad = [BadRow(None, "syntax", "", b"\x00\xff"), BadRow(2**62, "type", "no \ud7ff row", b"")]
+    chunk = Chunk(frame, next_offset, lambda: np.arange(frame.height) - 5, bad)
+    record = decoded(encoded("a split", chunk))
+    back = record.chunk(frame.schema, record.next_offset)
+    assert record.split == "a split"
+    assert back.next_offset == next_offset
+    assert_frame_equal(back.frame, frame)
+    assert back.frame.schema == frame.schema
+    assert list(back.rejected) == bad
+    assert back.offsets is not None
+    assert back.offsets().tolist() == [at - 5 for at in range(frame.height)]

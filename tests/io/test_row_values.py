@@ -16,6 +16,7 @@ from polars.testing import assert_series_equal
 
 from streame.errors import PlanError
 from streame.io.formats.rows import RowDecoder
+from streame.io.formats.values import describe
 
 BERLIN = ZoneInfo("Europe/Berlin")
 INDIA = timezone(timedelta(hours=5, minutes=30))
@@ -296,3 +297,11 @@ def test_column_names_that_are_no_identifiers() -> None:
     assert RowDecoder(schema).decode([{"a b": 1, "class": 2}], 0).frame.rows() == [(1, 2)]
     (bad,) = RowDecoder(schema, ["a b"]).decode([Order("ann", 1)], 0).rejected
     assert bad.kind == "null"
+
+
+def test_a_repr_that_is_no_text_can_be_said() -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            return "\ud800"
+
+    assert describe(Odd()) == "\\ud800 (Odd)"

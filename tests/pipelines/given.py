@@ -47,8 +47,17 @@ class Given:
         """Whether the rows are events."""
         return not isinstance(self.rows, pl.DataFrame) and isinstance(self.rows[0], tuple | str)
 
-    def scan(self, name: str, cuts: Sequence[int], clock: ManualClock) -> st.StreamDataFrame:
-        """The source, with its rows cut into batches of these sizes in turn (Python rows come as they are)."""
+    def scan(
+        self, name: str, cuts: Sequence[int], clock: ManualClock, *, again: bool = False
+    ) -> st.StreamDataFrame:
+        """The source, with its rows cut into batches of these sizes in turn (Python rows come as they are).
+
+        Args:
+            name: of the source.
+            cuts: the sizes.
+            clock: what events move.
+            again: whether it must be possible to read it from somewhere in the middle.
+        """
         bad: dict[str, Any] = {"on_error": self.on_error, "required": self.required, "name": name}
         if self.has_events:
             return st.scan(
@@ -56,6 +65,8 @@ class Given:
             )
         if self.endless:
             assert isinstance(self.rows, pl.DataFrame)
+            if again:
+                return st.scan(Endless(self.rows, cuts), name=name, on_error=self.on_error, **self.time)
             queue: Queue[Any] = Queue()
             for row in (*self.rows.rows(named=True), st.END):
                 queue.put(row)
@@ -88,6 +99,29 @@ def _cut(rows: Any, cuts: Sequence[int]) -> list[Any]:
     return batches
 
 
+class Endless(st.Source):
+    """Rows that end, of a source that does not say so; an offset is the number of a row."""
+
+    bounded = False
+    one_split = True
+
+    def __init__(self, rows: pl.DataFrame, cuts: Sequence[int]) -> None:
+        self._rows = rows
+        self._cuts = cuts
+
+    def schema(self) -> pl.Schema:
+        return self._rows.schema
+
+    def splits(self) -> list[str]:
+        return ["rows"]
+
+    def read(self, split: str, offset: Any) -> Iterator[st.Chunk | None]:
+        at = int(offset or 0)
+        for frame in _cut(self._rows[at:], self._cuts):
+            at += frame.height
+            yield st.Chunk(frame, at)
+
+
 class Events(st.Source):
     """Splits that give their rows in turn, as a script says, and a clock that moves when it says so."""
 
@@ -107,7 +141,11 @@ class Events(st.Source):
         self._done = self._asked = 0
         return list(self._splits)
 
-    def read(self, split: str, offset: object) -> Iterator[st.Chunk | None]:
+    def read(self, split: str, offset: Any) -> Iterator[st.Chunk | None]:
+        self._done = max(self._done, int(offset or 0))  # nobody is asked for rows before all have been opened
+        return self._steps_of(split)
+
+    def _steps_of(self, split: str) -> Iterator[st.Chunk | None]:
         while self._done < len(self._steps):
             step = self._steps[self._done]
             if isinstance(step, str):

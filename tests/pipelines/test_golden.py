@@ -1,4 +1,7 @@
-"""Every pipeline of this folder runs three ways, and each time gives the rows of the file beside it.
+"""Every pipeline of this folder runs several ways, and each time gives the rows of the file beside it.
+
+Straight through; with other cuts and parallelism; with a crash at a checkpoint in the middle, resumed with another
+parallelism; and stepped by hand.
 
 A pipeline is a module with `INPUTS`, the `Given` rows by source, and `pipeline`, which takes the sources by name and
 returns its outputs by name. Of changes the file has what they come to. `STREAME_GOLDEN=write` writes the golden files anew.
@@ -9,6 +12,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from operator import eq
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -27,6 +31,7 @@ from streame.plan.nodes import Write
 from streame.plan.optimizer import optimize
 from streame.runtime.local import LocalRun
 from streame.testing import Driver
+from tests.durability.world import World
 from tests.pipelines.given import Given
 
 HERE = Path(__file__).parent
@@ -51,6 +56,21 @@ def run(build: Build, inputs: Mapping[str, Given], cuts: list[int], parallelism:
     job.start()
     assert job.wait(HANGS_AFTER_S), "the job hangs"
     return [line for name, sink in sinks.items() for line in lines(name, sink.frame())]
+
+
+def resumed(build: Build, inputs: Mapping[str, Given]) -> Lines:
+    """The outputs of a job that has crashed twice, and went on with another parallelism each time."""
+    clock, world = ManualClock(), World()
+    for parallelism, checkpoint in ((2, 2), (3, -4), (1, 0)):
+        again = {name: given.scan(name, [1, 2], clock, again=True) for name, given in inputs.items()}
+        outputs = build(**again)
+        crash_at = partial(eq, checkpoint)
+        world.run(outputs, parallelism=parallelism, crash_at=crash_at, clock=clock)
+    found: Lines = []
+    for name, frame in outputs.items():
+        schema = pl.Schema({**frame.schema, **({DIFF: pl.Int64()} if frame.node.is_changes else {})})
+        found += lines(name, world.shelves[name].rows(schema, folds=frame.node.is_changes))
+    return found
 
 
 def drive(build: Build, inputs: Mapping[str, Given]) -> Lines:
@@ -95,6 +115,7 @@ def test_golden(name: str) -> None:
     assert all(json.loads(line) for line in golden)
     assert sorted(straight) == golden
     assert sorted(run(module.pipeline, module.INPUTS, [1, 3, 0, 2], 3)) == golden
+    assert sorted(resumed(module.pipeline, module.INPUTS)) == golden
     assert sorted(drive(module.pipeline, module.INPUTS)) == golden
 
 

@@ -3,6 +3,8 @@
 `STREAME_EXAMPLES=10` runs ten times as many.
 """
 
+from functools import partial
+from operator import eq
 from random import Random
 
 import polars as pl
@@ -31,9 +33,7 @@ def rows_of(stream: st.StreamDataFrame, random: Random) -> tuple[pl.DataFrame, s
         moment = random.choice((last, -last)) if crashes else 0
         crashes -= 1
         story += f"; parallelism {parallelism} until {moment or 'the end'}"
-        ended = world.run(
-            {"out": stream}, parallelism=parallelism, crash_at=lambda number, moment=moment: number == moment
-        )
+        ended = world.run({"out": stream}, parallelism=parallelism, crash_at=partial(eq, moment))
     (shelf,) = world.shelves.values()
     schema = pl.Schema({**stream.schema, **({"_diff": pl.Int64()} if stream.node.is_changes else {})})
     return shelf.rows(schema, folds=stream.node.is_changes), story

@@ -188,8 +188,11 @@ class RecordedDisk(Disk):
         self._note("remove_directory", path)
 
     def remove_empty_directory(self, path: str) -> None:
+        folder, _, name = path.rpartition("/")
+        there = name in self.inner.names(folder)
         self.inner.remove_empty_directory(path)
-        self._note("remove_empty_directory", path)
+        if there and name not in self.inner.names(folder):
+            self._note("remove_empty_directory", path)
 
     def names(self, path: str) -> list[str]:
         return self.inner.names(path)

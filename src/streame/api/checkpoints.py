@@ -1,5 +1,6 @@
 """What a job needs to have checkpoints: the store behind a path or a URL, and sources that can be read again."""
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -43,24 +44,37 @@ class DurableJob:
         self.durable.store.release()
 
 
-def claimed(
-    name: str, writes: Sequence[Write], config: Config, allow_dropped: Collection[str]
-) -> DurableJob | None:
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """From which state a job begins.
+
+    Args:
+        savepoint: a savepoint, where there is no checkpoint yet.
+        allow_dropped: the operators whose state may be given up.
+    """
+
+    savepoint: str | os.PathLike[str] | None = None
+    allow_dropped: Collection[str] = ()
+
+
+def claimed(name: str, writes: Sequence[Write], config: Config, beginning: Beginning) -> DurableJob | None:
     """A job with checkpoints, if the settings ask for them.
 
     Args:
         name: the job's name.
         writes: its sinks, optimized.
         config: the settings of the run.
-        allow_dropped: the operators whose state may be given up.
+        beginning: from which state it begins.
 
     Raises:
         PlanError: when a source cannot take part in checkpoints; says why, and what to use instead.
         CheckpointError: when the checkpoints cannot be claimed.
     """
     if config.checkpoints is None:
-        if allow_dropped:
-            raise PlanError("allow_dropped_state is about checkpoints, but there is no checkpoints=")
+        if beginning.allow_dropped or beginning.savepoint is not None:
+            raise PlanError(
+                "allow_dropped_state and savepoint are about checkpoints; give checkpoints= as well"
+            )
         return None
     settings = {
         "parallelism": config.parallelism,
@@ -68,8 +82,8 @@ def claimed(
         "streame": version("streame"),
         "polars": pl.__version__,
     }
-    store = open_store(config.checkpoints, name)
-    durable = Durable(store, plan_identity(writes), settings, tuple(allow_dropped))
+    store = open_store(config.checkpoints, name, beginning.savepoint)
+    durable = Durable(store, plan_identity(writes), settings, tuple(beginning.allow_dropped))
     store.claim()
     try:
         return DurableJob(_readable_again(writes, Path(config.checkpoints).absolute()), durable)
@@ -90,11 +104,13 @@ def _readable_again(writes: Sequence[Write], folder: Path) -> tuple[Write, ...]:
     return tuple(node for node in rewrite(writes, logged) if isinstance(node, Write))
 
 
-def open_store(place: str, job: str) -> CheckpointStore:
+def open_store(place: str, job: str, savepoint: str | os.PathLike[str] | None) -> CheckpointStore:
     """The store of checkpoints behind a path or a URL.
 
     Args:
         place: a directory, or the URL of an object store.
         job: the name of the job.
+        savepoint: the folder of a savepoint to begin from.
     """
-    return LocalCheckpoints(Path(place).absolute(), job)
+    begin = None if savepoint is None else Path(savepoint).absolute()
+    return LocalCheckpoints(Path(place).absolute(), job, savepoint=begin)

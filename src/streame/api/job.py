@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from streame.api.checkpoints import claimed
+from streame.api.checkpoints import Beginning, claimed
 from streame.api.job_handle import JobHandle, JobStatus, Loops, refuse_to_block
 from streame.core.changes import DIFF
 from streame.core.config import load_config
@@ -21,6 +21,7 @@ from streame.io.queues import QueueSink
 from streame.io.sink import Sink
 from streame.io.source import FileSource
 from streame.plan.explain import explain
+from streame.plan.identity import plan_identity
 from streame.plan.lower import lower
 from streame.plan.nodes import Node, Scan, Stateful, TableJoin, Write, walk
 from streame.plan.optimizer import optimize
@@ -68,6 +69,7 @@ class Job:
         *,
         checkpoints: str | os.PathLike[str] | None = None,
         checkpoint_interval: str | timedelta | None = None,
+        savepoint: str | os.PathLike[str] | None = None,
         allow_dropped_state: Collection[str] = (),
         errors: Errors = None,
         parallelism: int | None = None,
@@ -87,6 +89,7 @@ class Job:
                 alone. A run goes on from the last checkpoint in it, whatever ended the run before; output of sinks
                 that can take part is exactly once. Without it nothing survives the process.
             checkpoint_interval: how long there is between two checkpoints, and so until output can be seen (`"5s"`).
+            savepoint: a savepoint (`streame savepoint`) of this job to begin from, when there is no checkpoint yet.
             allow_dropped_state: names of operators in the last checkpoint that this job does not have any more, or
                 that do something else now: their state is given up.
             errors: where dead letters go: a directory for NDJSON part files, or a queue for dicts. For anything
@@ -122,6 +125,7 @@ class Job:
         refuse_to_block(self._loops())
         handle = self.start(
             errors=errors,
+            savepoint=savepoint,
             allow_dropped_state=allow_dropped_state,
             checkpoints=checkpoints,
             checkpoint_interval=checkpoint_interval,
@@ -137,12 +141,18 @@ class Job:
         return handle.status()
 
     def start(
-        self, *, errors: Errors = None, allow_dropped_state: Collection[str] = (), **settings: Any
+        self,
+        *,
+        errors: Errors = None,
+        savepoint: str | os.PathLike[str] | None = None,
+        allow_dropped_state: Collection[str] = (),
+        **settings: Any,
     ) -> JobHandle:
         """Start the job in threads of its own.
 
         Args:
             errors: where dead letters go, as for `run`.
+            savepoint: as for `run`.
             allow_dropped_state: as for `run`.
             **settings: the settings of `run`.
 
@@ -164,7 +174,7 @@ class Job:
         if config.switch_interval_us is not None:
             sys.setswitchinterval(config.switch_interval_us / 1e6)
         writes = self._optimized()
-        durable = claimed(self.name, writes, config, allow_dropped_state)
+        durable = claimed(self.name, writes, config, Beginning(savepoint, allow_dropped_state))
         try:
             graph = lower(writes if durable is None else durable.writes, config, _errors_sink(errors))
             run = LocalRun(graph, config, durable=None if durable is None else durable.durable)
@@ -200,6 +210,14 @@ class Job:
                      -> qty: Int64
         """
         return explain(self._optimized(), self.name)
+
+    def identity(self) -> dict[str, Any]:
+        """What the state in a checkpoint of this job depends on: its operators by name, and what each of them does.
+
+        Returns:
+            A JSON value. A checkpoint can be gone on from by a job of an equal one.
+        """
+        return plan_identity(self._optimized())
 
     def _optimized(self) -> tuple[Write, ...]:
         return tuple(write for write in optimize(self._writes) if isinstance(write, Write))

@@ -11,13 +11,14 @@ from streame.api.dataframe import StreamDataFrame
 from streame.api.scanned import scanned, timed
 from streame.core.deadletters import OnError
 from streame.core.schemas import as_schema
+from streame.io.durable_queue import Queue as DurableQueue
 from streame.io.queues import QueueSource
 from streame.io.rows import FramesSource, RowsSource
 from streame.io.source import Source
 
 Schema = Mapping[str, Any]
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-AnyQueue = Queue[Any] | SimpleQueue[Any] | AsyncQueue[Any]
+AnyQueue = DurableQueue | Queue[Any] | SimpleQueue[Any] | AsyncQueue[Any]
 
 
 def scan(
@@ -80,7 +81,8 @@ def scan_rows(
 
     Args:
         rows: the rows. A generator is pulled in a thread of its own, so that rows that trickle go on at once; it
-            can be read by one run only.
+            can be read by one run only. In a job with checkpoints its rows are written to a log before they are
+            processed; after a restart they come first, and what the new iterator gives stands behind them.
         schema: columns and dtypes; a missing key is null, an extra one is ignored. A value must fit as it is:
             `"5"` and `5.5` are no integers.
         required: columns that may not be null.
@@ -124,7 +126,7 @@ def scan_frames(
     """Read Polars frames, or anything with the Arrow C interface.
 
     Args:
-        frames: the frames, each with the same columns and dtypes.
+        frames: the frames, each with the same columns and dtypes. A generator is read as by `scan_rows`.
         schema: the columns; taken from the first frame of a list, needed for a generator.
         required: columns that may not be null.
         event_time: the column that says when a row happened, see `StreamDataFrame.with_event_time`.
@@ -168,7 +170,8 @@ def scan_queue(
     """Read a queue that this program itself fills with dicts, dataclasses or tuples.
 
     Args:
-        queue: a `queue.Queue`, `queue.SimpleQueue` or, from within its loop, an `asyncio.Queue`. `st.END` ends it.
+        queue: an `st.Queue`, which a job with checkpoints needs: its `put` returns when the row is durable. Else also a
+            `queue.Queue`, `queue.SimpleQueue` or, from within its loop, an `asyncio.Queue`. `st.END` ends it.
         schema: columns and dtypes; a missing key is null, an extra one is ignored.
         required: columns that may not be null.
         event_time: the column that says when a row happened, see `StreamDataFrame.with_event_time`.

@@ -1,4 +1,4 @@
-"""The command line: `streame run`, `explain`, `demo`, `bench` and `doctor`."""
+"""The command line: `streame run`, `explain`, `checkpoints`, `savepoint`, `demo`, `bench` and `doctor`."""
 
 from importlib.metadata import version
 from typing import Annotated
@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from streame.cli.bench.command import bench
+from streame.cli.checkpoints import app as checkpoints
+from streame.cli.checkpoints import savepoint
 from streame.cli.demo.command import demo
 from streame.cli.doctor import doctor
 from streame.cli.explain import explain
@@ -23,8 +25,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run, explain, demo, bench, doctor):
+for command in (run, explain, savepoint, demo, bench, doctor):
     app.command(epilog=EXIT_CODES)(command)
+app.add_typer(checkpoints)
 
 
 def _say_version(wanted: bool) -> None:

@@ -2,10 +2,11 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -32,6 +33,21 @@ def run(
     parallelism: Annotated[
         int | None, typer.Option(min=1, help="Instances of every keyed operator.", show_default="1")
     ] = None,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Keep checkpoints here, and go on from the last one."),
+    ] = None,
+    checkpoint_interval: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Time between two checkpoints.", show_default="5s"),
+    ] = None,
+    savepoint: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Begin from this savepoint if there is no checkpoint.")
+    ] = None,
+    allow_dropped_state: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Give up the state of this operator; may be given several times."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the final status as JSON on standard output.")
     ] = False,
@@ -39,19 +55,27 @@ def run(
 ) -> None:
     """Run a job until its sources end.
 
-    SIGINT (Ctrl-C) and SIGTERM stop it: what was read is worked on and written first. JOB may be a job, or a function
+    SIGINT (Ctrl-C) and SIGTERM stop it: what was read is worked on and written, or becomes the last checkpoint. JOB may be a job, or a function
     without arguments that returns one. Other settings come from STREAME_* variables or from streame.toml.
     """
     with told(with_traceback=traceback):
-        handle = _run(load_job(target), errors, parallelism, as_json=as_json)
+        settings = {
+            "errors": errors,
+            "parallelism": parallelism,
+            "checkpoints": checkpoints,
+            "checkpoint_interval": checkpoint_interval,
+            "savepoint": savepoint,
+            "allow_dropped_state": allow_dropped_state or (),
+        }
+        handle = _run(load_job(target), settings, as_json=as_json)
         Console(stderr=True, highlight=False, soft_wrap=True).print(summary(handle.status()))
 
 
-def _run(job: st.Job, errors: Path | None, parallelism: int | None, *, as_json: bool) -> st.JobHandle:
+def _run(job: st.Job, settings: Mapping[str, Any], *, as_json: bool) -> st.JobHandle:
     with display() as show:
         # Standard output is for the JSON alone, so what a console sink prints goes the other way.
         with redirect_stdout(sys.stderr) if as_json else nullcontext():
-            handle = job.start(errors=errors, parallelism=parallelism)
+            handle = job.start(**settings)
         try:
             watch(handle, show)
         finally:

@@ -6,6 +6,7 @@ themselves for an integer column. Microseconds would not tell the rows of a nano
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -183,6 +184,22 @@ class SplitWatermarks:
         self._latest: dict[Split, int | None] = {}
         self._idle: set[Split] = set()
         self.watermark = WATERMARK_MIN
+
+    def saved(self) -> dict[str, Any]:
+        """All that is known, as plain values."""
+        return {
+            "watermark": self.watermark,
+            "latest": [[*split, latest] for split, latest in sorted(self._latest.items())],
+            "idle": [[*split] for split in sorted(self._idle)],
+            "unknown": sorted(self._unknown),
+        }
+
+    def restore(self, parts: dict[str, Any]) -> None:
+        """Know what `saved` gave; a split that is opened again keeps the largest time that it had."""
+        self.watermark = parts["watermark"]
+        self._latest = {(source, split): latest for source, split, latest in parts["latest"]}
+        self._idle = {(source, split) for source, split in parts["idle"]}
+        self._unknown = set(parts["unknown"])
 
     @property
     def idle(self) -> bool:

@@ -135,12 +135,14 @@ class LoggedSource(Source):
                         continue
                     ahead = chunk.next_offset
                     position = yield from self._logged(split, encoded(split, chunk))
-                    if position is not None:
-                        yield replace(chunk, next_offset=[position + 1, ahead, False])
+                    yield (
+                        None if position is None else replace(chunk, next_offset=[position + 1, ahead, False])
+                    )
             position = yield from self._logged(split, encoded_end(split, ahead))
             if position is not None:
                 yield Chunk(self._schema.to_frame(), [position + 1, ahead, True])
                 return
+            yield None
 
     def _given(self, split: str, ahead: Offset) -> Generator[Chunk | None, None, None]:
         """What the source gives; when it is left before its end, what it holds goes into the log."""

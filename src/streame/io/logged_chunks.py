@@ -1,7 +1,8 @@
 """Chunks as bytes, for the log of a source that cannot be read again."""
 
 import io
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -27,7 +28,7 @@ class LoggedChunk(msgspec.Struct, array_like=True, frozen=True):
     next_offset: Any
     frame: bytes | None
     offsets: bytes | None = None
-    rejected: list[tuple[int | None, Kind, str, bytes]] = []
+    rejected: Sequence[tuple[int | None, str, str, bytes]] = ()
 
     def chunk(self, schema: pl.Schema, next_offset: Offset) -> Chunk:
         """The chunk that was logged.
@@ -58,7 +59,7 @@ class LoggedChunk(msgspec.Struct, array_like=True, frozen=True):
             frame.select(schema.names()),
             next_offset,
             None if offsets is None else lambda: offsets,
-            [BadRow(*row) for row in self.rejected],
+            [BadRow(offset, cast(Kind, kind), message, raw) for offset, kind, message, raw in self.rejected],
         )
 
 
@@ -71,7 +72,11 @@ def encoded(split: str, chunk: Chunk) -> bytes:
     stream = io.BytesIO()
     chunk.frame.write_ipc_stream(stream)
     offsets = None if chunk.offsets is None else chunk.offsets().astype("<i8").tobytes()
-    rejected = [(row.offset, row.kind, row.message, row.raw) for row in chunk.rejected]
+    rejected = [
+        # A source of one's own may count with numpy, and quote what is no text.
+        (None if row.offset is None else int(row.offset), row.kind, _utf8(row.message), row.raw)
+        for row in chunk.rejected
+    ]
     return _ENCODER.encode(LoggedChunk(split, chunk.next_offset, stream.getvalue(), offsets, rejected))
 
 
@@ -83,3 +88,7 @@ def encoded_end(split: str, next_offset: Offset) -> bytes:
 def decoded(payload: bytes) -> LoggedChunk:
     """What `encoded` and `encoded_end` have made."""
     return _DECODER.decode(payload)
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -206,8 +206,9 @@ class QueueSource(Source):
             PlanError: when the queue cannot tell whoever puts a row that it is durable, or another job reads it.
         """
         if not isinstance(self._queue, Queue):
+            kind = type(self._queue)
             raise PlanError(
-                f"a {type(self._queue).__name__} forgets a row when it is read, and a crash would lose it; in a job "
+                f"a {kind.__module__}.{kind.__name__} forgets a row when it is read, and a crash would lose it; in a job "
                 "with checkpoints use st.Queue, whose put returns when the row is durable"
             )
         self._queue.start_answering()

@@ -157,6 +157,11 @@ class SingleFile(TransactionalSink):
         """Append the bytes of a checkpoint, and make them last."""
         if stretches := _stretches(decided):
             with naming(self._path):
+                if (self._disk.size(self._path.name) or 0) < stretches[0].begin:
+                    raise SinkRegressed(
+                        f"{self._path}: was removed or cut off while a job writes to it; {stretches[0].begin:,} bytes "
+                        "were committed. Start the job again: it writes them anew as far as it keeps them"
+                    )
                 self._write(stretches)
                 synced(self._disk, self._path.name)
 

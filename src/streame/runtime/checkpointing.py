@@ -24,6 +24,9 @@ T = TypeVar("T")
 RETRY_S = 0.5
 """How long to wait before a full disk is tried again."""
 
+_REST_S = 0.01
+"""How long to wait at least when no checkpoint could begin."""
+
 _PAUSE = 0.1
 """The part of an interval that lies at least between a checkpoint and the next."""
 
@@ -136,6 +139,8 @@ class Checkpointing:
                 is_due = time.monotonic() >= due
                 due = time.monotonic() + self._interval_s if is_due else due
                 complete = self._begin(is_due=is_due)
+                if is_due and not self._coordinator.is_under_way:  # not now, or there was nothing new
+                    due = max(due, time.monotonic() + _REST_S)
             if complete is None and not self._over:
                 event = self._next(None if self._coordinator.is_under_way else due)
                 complete = None if event is None else self._take(event)

@@ -18,7 +18,7 @@ from streame.runtime.operators.sink import SinkOperator
 from streame.runtime.restoring import restore
 from streame.runtime.source_task import SourceTask
 from streame.runtime.task import Task
-from streame.state.checkpoint.plan import check_plan
+from streame.state.checkpoint.plan_difference import check_plan
 
 FAILED_TIMEOUT_S = 10.0
 """How long the tasks of a failed job are waited for: nothing is left for them to work on."""
@@ -76,11 +76,11 @@ class LocalRun:
         Raises what an operator raises while it is opened, and what is wrong with the checkpoints.
         """
         keep_freed_memory()
-        if self._durable is not None:
-            for sink in self._sinks():
-                sink.check_checkpoints()
         opened: list[Task] = []
         try:
+            if self._durable is not None:
+                for sink in self._sinks():
+                    sink.check_checkpoints()
             for task in reversed(self._tasks):
                 opened.append(task)
                 task.open()
@@ -100,8 +100,9 @@ class LocalRun:
         store = durable.store
         recovered = store.recover()
         if recovered is not None:
-            check_plan(recovered.plan, durable.plan, durable.allow_dropped)
-            restore(self._tasks, self._graph, recovered, self._clock)
+            differences = check_plan(recovered.plan, durable.plan, durable.allow_dropped)
+            kept = {each.name for each in differences if each.fate == "kept"}
+            restore(self._tasks, self._graph, recovered, kept, self._clock)
             self._resumed = True
         for sink in self._sinks():
             if sink.joins_checkpoints:

@@ -1,6 +1,6 @@
 """Restoring: the states of a checkpoint into the tasks of a run, which may have another parallelism."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import polars as pl
 
@@ -16,15 +16,18 @@ from streame.state.checkpoint.store import Recovered, RecoveredState
 from streame.state.snapshot import Mine
 
 
-def restore(tasks: Sequence[Task], graph: Graph, recovered: Recovered, clock: Clock) -> None:
+def restore(
+    tasks: Sequence[Task], graph: Graph, recovered: Recovered, kept: Collection[str], clock: Clock
+) -> None:
     """Put the state of a checkpoint into tasks that have been opened.
 
-    An operator of which the checkpoint has nothing begins anew.
+    All other operators begin anew.
 
     Args:
         tasks: all tasks of the graph.
         graph: what they run.
         recovered: the checkpoint.
+        kept: the names of the sources and operators that can go on with its state.
         clock: the wall clock, for operators that are opened only to be taken apart.
 
     Raises:
@@ -32,13 +35,13 @@ def restore(tasks: Sequence[Task], graph: Graph, recovered: Recovered, clock: Cl
     """
     stages: dict[str, list[Stage]] = {}
     for task in tasks:
-        if isinstance(task, SourceTask) and task.name in recovered.sources:
+        if isinstance(task, SourceTask) and task.name in kept:
             task.restore(recovered.sources[task.name])
         for stage in task.stages():
             stages.setdefault(stage.name, []).append(stage)
     for name, instances in stages.items():
         states = recovered.instances(name)
-        if not states or not instances[0].keeps:
+        if name not in kept or not states or not instances[0].keeps:
             continue
         instances.sort(key=lambda stage: stage.instance)
         if not isinstance(instances[0].operator, PagedOperator) and any(map(is_paged, states)):

@@ -90,7 +90,7 @@ class OperatorTask:
     @property
     def is_held(self) -> bool:
         """Whether the operator leaves an input unread."""
-        return self._inbox.is_held
+        return self._inbox.is_held and not self.done
 
     def open(self) -> None:
         """Open the operators."""

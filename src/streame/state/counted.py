@@ -1,6 +1,7 @@
 """Counted rows: the values of an aggregation for every so many rows of each key."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,7 @@ from streame.core.ordering import RowNumbers, Slots, begins, by_slot
 from streame.core.time import Ticks
 from streame.state.aggregates import AggregateState
 from streame.state.rows import with_room
+from streame.state.snapshot import Savable
 
 _SLACK_WINDOWS = 1024
 
@@ -32,13 +34,15 @@ class CountedWindows:
     results: pl.DataFrame
 
 
-class CountedRows:
+class CountedRows(Savable):
     """The windows of key slots that are not complete: of the rows of a slot every so many, in order, are a window.
 
     Args:
         count: how many rows make a window.
         aggregation: what is computed of them.
     """
+
+    SAVED = ("_state", "_windows", "_open_windows", "_rows", "_number", "_starts", "_ends")
 
     def __init__(self, count: int, aggregation: Aggregation) -> None:
         self._count = count
@@ -128,6 +132,22 @@ class CountedRows:
         rows, number = self._rows[live], self._number[live]
         self._rows, self._number = np.zeros(len(live), np.int64), np.full(len(live), -1, np.int64)
         self._rows[slots[live]], self._number[slots[live]] = rows, number
+
+    def absorb(self, other: Self, slots: Slots) -> None:
+        """Take other windows: by slot there the slot here, which has no rows yet; -1 to leave them out."""
+        theirs = other.live_slots()
+        theirs = theirs[slots[theirs] >= 0]
+        ours, numbers = slots[theirs], other._number[theirs]
+        new = self._windows + np.arange(len(theirs))
+        self._open(new, other._starts[numbers])
+        self._ends[new] = other._ends[numbers]
+        self._open_windows += len(theirs)
+        width = int(ours.max(initial=-1)) + 1
+        self._rows, self._number = with_room(self._rows, width, 0), with_room(self._number, width, -1)
+        self._rows[ours], self._number[ours] = other._rows[theirs], new
+        number = np.full(other._windows, -1, np.int64)
+        number[numbers] = new
+        self._state.absorb(other._state, number)
 
     def _open(self, numbers: RowNumbers, times: Ticks) -> None:
         """Begin windows."""

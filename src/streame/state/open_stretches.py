@@ -1,6 +1,7 @@
 """Open stretches: the stretches of time of each key that rows may still be added to."""
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -9,7 +10,10 @@ from streame.core.ordering import Slots, apart, begins, by_slot, distinct
 from streame.core.stretches import Stretches, union
 from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, Mask, Ticks
 from streame.state.rows import RowNumbers, with_room
+from streame.state.snapshot import Savable
 from streame.state.timeline import Timeline
+
+_BY_NUMBER = ("_slots", "_starts", "_ends", "_seen", "_older", "_newer", "_is_live", "_is_closed")
 
 _NUMBER = pl.Schema({"number": pl.Int64()})
 
@@ -44,7 +48,7 @@ class Merge:
     into: RowNumbers
 
 
-class OpenStretches:
+class OpenStretches(Savable):
     """The open stretches of each key slot, of which no two are neighbours.
 
     A stretch has a number, valid until the next `compact`. It closes when nothing within the gap can come any more, and is
@@ -55,6 +59,11 @@ class OpenStretches:
         gap: how far apart, in ticks.
         lateness: for how many ticks a closed stretch is kept.
     """
+
+    SAVED = (
+        "_slots", "_starts", "_ends", "_seen", "_older", "_newer", "_is_live", "_is_closed", "_latest", "_closing",
+        "_leaving", "_count", "live",
+    )  # fmt: skip
 
     def __init__(self, gap: int, lateness: int) -> None:
         self._gap = gap
@@ -76,6 +85,10 @@ class OpenStretches:
         # that has.
         self._closing = Timeline(_NUMBER)
         self._leaving = Timeline(_NUMBER)
+
+    def saved(self) -> dict[str, Any]:
+        """See `Savable`."""
+        return super().saved() | {name: getattr(self, name)[: self._count] for name in _BY_NUMBER}
 
     def __len__(self) -> int:
         """How many numbers have been given."""
@@ -227,6 +240,39 @@ class OpenStretches:
         latest = live[self._newer[live] < 0]
         self._latest = np.full(len(latest), -1, np.int64)
         self._latest[self._slots[latest]] = latest
+
+    def absorb(self, other: Self, slots: Slots, noted: RowNumbers) -> RowNumbers:
+        """Take stretches of others.
+
+        Args:
+            other: the others; those that are there are taken.
+            slots: by slot there the slot here, which has none yet; -1 to leave its stretches out.
+            noted: some that are taken although they may be part of another one.
+
+        Returns:
+            By number there the number here, -1 for those that are left out.
+        """
+        taken = distinct(np.concatenate([other._live_numbers(), noted]))
+        here = np.append(slots, np.int32(-1))[np.minimum(other._slots[taken], len(slots))]
+        taken, here = taken[here >= 0], here[here >= 0]
+        new = self._count + np.arange(len(taken))
+        self._count += len(taken)
+        self._reserve(self._count)
+        for name in _BY_NUMBER:
+            getattr(self, name)[new] = getattr(other, name)[taken]
+        self._slots[new] = here
+        number = np.full(len(other) + 1, -1, np.int64)  # the last one stands for none
+        number[taken] = new
+        live = new[self._is_live[new]]
+        self._older[live], self._newer[live] = number[self._older[live]], number[self._newer[live]]
+        self._latest = with_room(self._latest, int(here.max(initial=-1)) + 1, -1)
+        latest = live[self._newer[live] < 0]
+        self._latest[self._slots[latest]] = latest
+        self.live += len(live)
+        closed = self._is_closed[live]
+        self._enter(self._closing, live[~closed])
+        self._enter(self._leaving, live[closed])
+        return number[:-1]
 
     def _live_numbers(self) -> RowNumbers:
         return np.flatnonzero(self._is_live[: self._count])

@@ -1,6 +1,7 @@
 """Sessions: the values of an aggregation for each open stretch of time of each key."""
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ from streame.state.aggregates import AggregateState
 from streame.state.open_stretches import OpenStretches
 from streame.state.rows import RowNumbers, with_room
 from streame.state.said import Said
+from streame.state.snapshot import Savable
 
 _SLACK_SESSIONS = 1024
 
@@ -40,7 +42,7 @@ class Changed:
     now: Mask
 
 
-class Sessions:
+class Sessions(Savable):
     """Open sessions of key slots, and what was said of them.
 
     A session has a number, which is valid until the next `settle`.
@@ -49,6 +51,9 @@ class Sessions:
         rule: what they are.
         aggregation: what is computed for each session.
     """
+
+    SAVED = ("_open", "_state", "_said", "_changed")
+    DERIVED = ("_is_changed",)
 
     def __init__(self, rule: SessionRule, aggregation: Aggregation) -> None:
         self._rule = rule
@@ -60,6 +65,16 @@ class Sessions:
         # The sessions that have changed since something was said of them; by number, with room for more.
         self._changed: list[RowNumbers] = []
         self._is_changed: Mask = np.empty(0, np.bool_)
+
+    def saved(self) -> dict[str, Any]:
+        """See `Savable`."""
+        return super().saved() | {"_changed": [np.concatenate(self._changed)] if self._changed else []}
+
+    def restored(self) -> None:
+        """See `Savable`."""
+        self._is_changed = np.zeros(len(self._open), np.bool_)
+        for numbers in self._changed:
+            self._is_changed[numbers] = True
 
     @property
     def size(self) -> StateSize:
@@ -137,6 +152,15 @@ class Sessions:
         rows, was = self._said.last(kept)
         said.say(number[kept[was]], rows.filter(pl.Series(was)))
         self._state, self._said = state, said
+
+    def absorb(self, other: Self, slots: Slots) -> None:
+        """Take other sessions: by slot there the slot here, which has none yet; -1 to leave them out."""
+        noted = np.concatenate([np.empty(0, np.int64), *other._changed])
+        number = self._open.absorb(other._open, slots, noted)
+        self._state.absorb(other._state, number)
+        self._said.absorb(other._said, number)
+        noted = number[noted]
+        self._note(noted[noted >= 0])
 
     def live_slots(self) -> Slots:
         """The slots that have a session."""

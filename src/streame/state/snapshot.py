@@ -8,6 +8,7 @@ finds attributes that change and are in neither.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeAlias, TypeGuard
+from weakref import ReferenceType, ref
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ Mine: TypeAlias = Callable[[pl.DataFrame], npt.NDArray[np.bool_]]
 """Says of keys, one per row, which of them an instance of an operator owns."""
 
 Changed: TypeAlias = npt.NDArray[np.bool_]
-"""For each chunk of an array whether it may have changed since the last snapshot."""
+"""For each chunk of an array or a frame whether it may have changed since the last snapshot; those behind have not."""
 
 
 class Kept(Protocol):
@@ -150,7 +151,7 @@ class Snapshot:
 
 
 class Shadow:
-    """Copies of the arrays of an object, kept from one snapshot to the next.
+    """Copies of the arrays of an object, kept from one snapshot to the next, and which frames there were.
 
     Memory that was written before takes a copy at a twentieth of the time of new memory, and of an array that says
     what has changed only that is copied. It costs as much memory as the arrays.
@@ -160,6 +161,8 @@ class Shadow:
         self._copies: dict[str, Array] = {}
         self._lengths: dict[str, int] = {}
         self._used: dict[str, int] = {}
+        self._frames: dict[str, ReferenceType[object]] = {}
+        self._seen: dict[str, ReferenceType[object]] = {}
 
     @property
     def nbytes(self) -> int:
@@ -172,7 +175,9 @@ class Shadow:
         if kept is None or kept.dtype != array.dtype or kept.shape[1:] != array.shape[1:]:
             kept, known, changed = np.empty((0, *array.shape[1:]), array.dtype), 0, None
         if len(kept) < len(array):
-            more = np.empty((len(array), *array.shape[1:]), array.dtype)
+            # Arrays grow by a few elements at a time, and what was never written takes no memory.
+            room = max(len(array), len(kept) + len(kept) // 2)
+            more = np.empty((room, *array.shape[1:]), array.dtype)
             if changed is not None:
                 more[:known] = kept[:known]
             kept = more
@@ -191,8 +196,18 @@ class Shadow:
         """The rows of a frame as they are now: frames do not change, but belong to one thread."""
         return frame.clone()
 
+    def changed(self, path: str, frame: pl.DataFrame | pl.Series) -> Changed | None:
+        """Which chunks of a frame or series may differ from the last snapshot.
+
+        Those in state are never changed in place, so if the same object is still there, none has.
+        """
+        last = self._frames.get(path)
+        self._seen[path] = ref(frame)
+        return np.zeros(0, np.bool_) if last is not None and last() is frame else None
+
     def forget_unused(self) -> None:
         """Free the copies of arrays that were not in the snapshot that was just taken."""
+        self._frames, self._seen = self._seen, {}
         self._copies = {path: self._copies[path] for path in self._used}
         self._lengths, self._used = self._used, {}
 
@@ -207,6 +222,10 @@ class InPlace(Shadow):
     def frame(self, frame: pl.DataFrame | pl.Series) -> pl.DataFrame | pl.Series:
         """The frame itself."""
         return frame
+
+    def changed(self, path: str, frame: pl.DataFrame | pl.Series) -> Changed | None:
+        """Nobody asks."""
+        return None
 
 
 @dataclass(slots=True)
@@ -230,7 +249,8 @@ class _Taking:
                 copy, changed = self.shadow.copy(path, value, changed)
                 return self._leaf(Leaf(path, copy, changed))
             case pl.DataFrame() | pl.Series():
-                return self._leaf(Leaf(path, self.shadow.frame(value)))
+                going, changed = self.shadow.frame(value), self.shadow.changed(path, value)
+                return self._leaf(Leaf(path, going, changed))
             case Apart():
                 return {"$apart": self.tree(plain_values(value.tree, value.leaf), path)}
             case Savable():

@@ -76,6 +76,16 @@ class Disk(Protocol):
             FileNotFoundError: when there is no such file.
         """
 
+    def read_into(self, path: str, offset: int, target: memoryview) -> int:
+        """Read bytes of a file into memory that is there; returns how many: fewer than asked at its end.
+
+        Raises:
+            FileNotFoundError: when there is no such file.
+        """
+        data = self.read(path, offset, len(target))
+        target[: len(data)] = data
+        return len(data)
+
     def reserve(self, path: str, length: int) -> None:
         """Find out whether there is room for so many bytes: they are allocated to a file, which may be removed again."""
 
@@ -188,6 +198,15 @@ class LocalDisk(Disk):
         with (self.root / path).open("rb") as file:
             file.seek(offset)
             return file.read() if length is None else file.read(length)
+
+    def read_into(self, path: str, offset: int, target: memoryview) -> int:
+        """See `Disk`."""
+        filled = 0
+        with (self.root / path).open("rb", buffering=0) as file:
+            file.seek(offset)
+            while filled < len(target) and (count := file.readinto(target[filled:])):
+                filled += count
+        return filled
 
     def reserve(self, path: str, length: int) -> None:
         """See `Disk`."""

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent.parent.parent
 
 PLACES = (
     "S1.write", "S1.written", "S1.after", "S2.after", "S3.renamed", "S3.after", "S4.write", "S4.written", "S4.after",
-    "S5.after", "S6.after", "S9.removed", "S9.synced", "S9.after",
+    "S5.after", "S6.after", "S9.removed", "S9.synced",
 )  # fmt: skip
 RECOVERY = ("R0.before", "R0.synced", "R0.after")
 

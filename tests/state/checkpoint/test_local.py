@@ -222,6 +222,17 @@ def test_an_older_checkpoint_may_be_damaged(tmp_path: Path) -> None:
     assert damage_and_recover(tmp_path, "out/5/out%2Fsink.0.out").number == 6
 
 
+def test_a_file_that_cannot_be_read_is_damaged(tmp_path: Path) -> None:
+    with_checkpoints(tmp_path, 2)
+    for path in ("state/2/0.1.pack", "m/2.json"):
+        (tmp_path / path).unlink()
+        (tmp_path / path).mkdir()
+        store = opened(tmp_path)
+        with pytest.raises(CheckpointDamaged, match="checkpoint 2"):
+            store.recover()
+        store.release()
+
+
 def test_damaged_old_output_is_noticed_when_it_is_read(tmp_path: Path) -> None:
     with_checkpoints(tmp_path, 2)
     recovered = damage_and_recover(tmp_path, "out/1/out%2Fsink.0.out")

@@ -134,7 +134,7 @@ def test_a_recovery_without_r0_is_caught() -> None:
 def test_a_reader_that_checks_no_digest_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery, "damage", lambda disk, file: None)
     monkeypatch.setattr(outbox, "damage", lambda disk, file: None)
-    monkeypatch.setattr(packs, "_checked", lambda chunk, read: read(chunk.pack, chunk.offset, chunk.length))
+    monkeypatch.setattr(packs, "_check", lambda chunk, content: None)
     with pytest.raises(PromiseBrokenError) as found:
         cut_everywhere(record(2, on(WithoutDataSync)))
     assert not isinstance(

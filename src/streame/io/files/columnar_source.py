@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -17,8 +18,9 @@ from polars.selectors import by_name
 from streame.core.deadletters import BadRow
 from streame.errors import DataError, PlanError
 from streame.io.files.discovery import FileSet, Paths
-from streame.io.files.follow import truncated, unreadable
+from streame.io.files.follow import unreadable
 from streame.io.files.limits import rows_per_chunk
+from streame.io.files.offsets import Version, gone
 from streame.io.formats.rows import row_bytes
 from streame.io.source import Chunk, Offset
 
@@ -142,24 +144,27 @@ class _ColumnarFiles:
         return self._files.names()
 
     def read(self, split: str, offset: Offset) -> Iterator[Chunk | None]:
-        """The rows of one file from row `offset` on.
+        """The rows of one file from an offset on: a row, and which version of the file it is in.
 
         A followed file is read when it is whole; once it has been read it has ended, since such files are
         not appended to.
 
         Raises:
             DataError: when the file is corrupt, or a column is missing or has another dtype.
+            SourceDataLost: when the file is gone, or is not what was read before.
             ConnectorError: when it cannot be read.
         """
+        if offset is not None and not Path(split).exists():
+            raise gone(split, "row", offset)
         while not self._is_ready(split):
             yield None
         if self.bounded:
-            yield from self._read(split, offset or 0)
+            yield from self._read(split, offset)
             return
         while not self._open.acquire(blocking=False):
             yield None
         try:
-            yield from self._read(split, offset or 0)
+            yield from self._read(split, offset)
         finally:
             self._open.release()
 
@@ -178,12 +183,17 @@ class _ColumnarFiles:
             )
         return whole
 
-    def _read(self, path: str, start: int) -> Iterator[Chunk]:
+    def _read(self, path: str, offset: Offset) -> Iterator[Chunk]:
+        with self._explained(path, "cannot be read"):
+            version = Version.of(Path(path).stat())
+        position = 0 if offset is None else version.require(path, "row", offset)
+        for chunk in self._chunks(path, position):
+            yield replace(chunk, next_offset=version.offset("row", chunk.next_offset))
+
+    def _chunks(self, path: str, start: int) -> Iterator[Chunk]:
         read = [name for name in self._declared if name in self.columns or name in self._required]
         with self._explained(path, "cannot be read"):
             rows = self._checked(path).select(by_name(read))
-            if start and start > rows.select(pl.len()).collect(engine="in-memory").item():
-                raise truncated(path, start)
             frames = _gathered(rows.slice(start).collect_batches(lazy=True, engine="streaming"))
         position = start
         while True:

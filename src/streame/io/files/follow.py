@@ -2,11 +2,15 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from streame.core.clock import Clock
 from streame.errors import ConnectorError
 from streame.io.files.bytestream import ByteStream, open_bytes
+from streame.io.files.offsets import HEAD_BYTES, Identity, Version, gone, passed_over, replaced, truncated
+from streame.io.source import Offset
 
 AWAKE_US = 60_000_000
 """A followed file that was not written for so long is closed until it changes, so that many may be followed."""
@@ -17,17 +21,36 @@ class EndingFile:
 
     Args:
         path: the file.
-        position: where to begin, in its decompressed bytes.
+        offset: where to begin, in its decompressed bytes; `None` is the beginning.
 
     Raises:
-        ConnectorError: when it cannot be opened, or is shorter than that.
+        SourceDataLost: when it is not what the offset was made for.
+        ConnectorError: when it cannot be opened.
     """
 
-    def __init__(self, path: str, position: int) -> None:
+    def __init__(self, path: str, offset: Offset = None) -> None:
         self.ended = False
-        stream = _open(path, position)
+        try:
+            stream = open_bytes(path)
+        except FileNotFoundError as error:
+            raise (unreadable(path, error) if offset is None else gone(path, "byte", offset)) from error
+        except OSError as error:
+            raise unreadable(path, error) from error
         assert stream is not None
         self._bytes = stream
+        self._version = Version.of(os.fstat(self._bytes.file.fileno()))
+        self.position = 0
+        try:
+            if offset is not None:
+                self.position = self._version.require(path, "byte", offset)
+                _skip(self._bytes, path, self.position)
+        except BaseException:
+            self.close()
+            raise
+
+    def offset(self, position: int) -> Offset:
+        """Where to go on from a position."""
+        return self._version.offset("byte", position)
 
     def read(self, size: int) -> bytes:
         """The next bytes; at the end none, and then the file has ended."""
@@ -52,18 +75,43 @@ class FollowedFile:
 
     Args:
         path: the file.
-        position: where to begin, in its decompressed bytes.
+        offset: where to begin, in its decompressed bytes; `None` is the beginning.
         clock: the wall clock, to tell files that are written from those that rest.
+        is_read: whether the file of a name is read as well, by somebody else.
+
+    Raises:
+        SourceDataLost: when the file for which the offset was made is not there, or not what follows it.
     """
 
-    def __init__(self, path: str, position: int, clock: Clock) -> None:
+    def __init__(
+        self, path: str, offset: Offset, clock: Clock, is_read: Callable[[str], bool] = lambda _: False
+    ) -> None:
         self.ended = False
+        self.position = 0
+        """Where the next byte stands."""
+        self.found = path
+        """The name under which the file was found: that of the old one, if another has its name now."""
         self._path = path
         self._clock = clock
-        self._position = position
         self._bytes: ByteStream | None = None
         self._asleep: os.stat_result | None = None
-        self._gone = False
+        self._identity: Identity | None = None
+        self._ended_identity: Identity | None = None
+        if offset is not None:
+            self._go_on_from(offset, is_read)
+
+    def offset(self, position: int) -> Offset:
+        """Where to go on from a position that has been read; `None` when no file is there in which to do so."""
+        return None if self._identity is None or self.is_deleted else self._identity.offset(position)
+
+    def offset_before(self, position: int) -> Offset:
+        """Where to go on from a position in the file that has just `ended`."""
+        return None if self._ended_identity is None else self._ended_identity.offset(position)
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the file has no name any more, so that it cannot be opened again."""
+        return self._bytes is not None and os.fstat(self._bytes.file.fileno()).st_nlink == 0
 
     def read(self, size: int) -> bytes:
         """The next bytes. When one file has `ended`, those of the next one follow, from its beginning.
@@ -78,7 +126,10 @@ class FollowedFile:
             if self._bytes is None:
                 return b""
         data = self._bytes.read(size)
-        self._position += len(data)
+        self.position += len(data)
+        read = self._bytes.file.tell()
+        if self._identity is None or self._identity.head < min(read, HEAD_BYTES):
+            self._identity = Identity.of(self._bytes.file.fileno(), read)
         if not data:
             self._go_on(self._bytes, status)
         if len(data) < size and self._bytes is not None:
@@ -99,34 +150,53 @@ class FollowedFile:
         except OSError as error:
             raise unreadable(self._path, error) from error
 
+    def _go_on_from(self, offset: Any, is_read: Callable[[str], bool]) -> None:
+        """Open the file for which an offset was made, wherever it is in its folder now."""
+        self._identity, position = Identity.parsed(offset), int(offset["byte"])
+        found = self._identity.found(self._path)
+        if found is None:
+            now = self._status()
+            cut_off = (
+                now is not None and now.st_ino == self._identity.inode and now.st_size < self._identity.head
+            )
+            raise (truncated if cut_off else replaced)(self._path, position)
+        self.found, self.position = found, position
+        self._bytes = _open(found, position)
+        if self._bytes is not None and found != self._path:
+            held = os.fstat(self._bytes.file.fileno())
+            later = [path for path in _rotated_later(self._path, held) if not is_read(path)]
+            if later:
+                self.close()
+                raise passed_over(self._path, later)
+
     def _open(self, status: os.stat_result | None) -> ByteStream | None:
         """Open the file that has the name now, if there is anything new in it."""
         last = self._asleep
-        if status is None:
-            self._gone = True
+        if last is None:
+            return None if status is None else _open(self._path, self.position)
+        if status is not None and _version(last) == _version(status):
             return None
-        if last is not None and _version(last) == _version(status):
+        if status is None or not os.path.samestat(last, status):
+            renamed = _renamed(self._path, last)
+            if renamed is not None and renamed.stat().st_size > last.st_size:
+                self._asleep = None
+                return _open(renamed.path, self.position)
+            if renamed is None or status is not None:
+                self._begin_anew(status)
             return None
-        if self._gone or (last is not None and not os.path.samestat(last, status)):
-            renamed = _renamed(self._path, last) if last is not None else None
-            if renamed is None:
-                self._begin_anew()
-                return None
-            self._asleep, self._gone = None, False
-            return _open(renamed, self._position, growing=True)
-        if last is not None and status.st_size < last.st_size:
-            raise truncated(self._path, self._position)
+        if status.st_size < last.st_size:
+            raise truncated(self._path, self.position)
         self._asleep = None
-        return _open(self._path, self._position, growing=True)
+        return _open(self._path, self.position)
 
     def _go_on(self, stream: ByteStream, status: os.stat_result | None) -> None:
         """Nothing more is in the open file: if another has its name, turn to that one."""
         held = os.fstat(stream.file.fileno())
         if held.st_size < stream.file.tell():
-            raise truncated(self._path, self._position)
+            raise truncated(self._path, self.position)
         if status is not None and status.st_size and not os.path.samestat(status, held):
             stream.require_whole()
-            self._begin_anew()
+            self._begin_anew(status)
 
     def _rest(self, stream: ByteStream) -> None:
         """Close a file that has been read to its end and was not written for long."""
@@ -136,41 +206,59 @@ class FollowedFile:
             self.close()
             self._asleep = held
 
-    def _begin_anew(self) -> None:
+    def _begin_anew(self, status: os.stat_result | None) -> None:
         self.close()
-        self._position, self._asleep, self._gone, self.ended = 0, None, False, True
+        self.position, self._asleep, self.ended = 0, None, True
+        self._ended_identity = self._identity
+        self._identity = None if status is None else Identity(status.st_ino)
 
 
 def _version(status: os.stat_result) -> tuple[int, int, int, int]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _renamed(path: str, status: os.stat_result) -> str | None:
-    """Where a file that had the name `path` is now, if it got more since and is still in its directory."""
+def _renamed(path: str, status: os.stat_result) -> "os.DirEntry[str] | None":
+    """The other name in its directory that a file which had the name `path` has now."""
     place = Path(path)
     with os.scandir(place.parent) as entries:
         for entry in entries:
             if entry.inode() == status.st_ino and entry.name != place.name:
-                found = entry.stat()
-                return (
-                    entry.path if found.st_dev == status.st_dev and found.st_size > status.st_size else None
-                )
+                return entry if entry.stat().st_dev == status.st_dev else None
     return None
 
 
-def _open(path: str, position: int, *, growing: bool = False) -> ByteStream | None:
+def _rotated_later(path: str, status: os.stat_result) -> list[str]:
+    """Files that seem to have had the name `path` after another one that has lost it."""
+    place = Path(path)
+    with os.scandir(place.parent) as entries:
+        return [
+            os.path.realpath(entry.path)
+            for entry in entries
+            if entry.name.startswith(place.name)
+            and entry.name != place.name
+            and entry.inode() != status.st_ino
+            and entry.is_file()
+            and entry.stat().st_mtime_ns > status.st_mtime_ns
+        ]
+
+
+def _open(path: str, position: int) -> ByteStream | None:
+    """A file that grows; `None` while it is not there, or has too little in it to say what it is."""
     try:
-        stream = open_bytes(path, growing=growing)
-    except FileNotFoundError as error:
-        if growing:
-            return None
-        raise unreadable(path, error) from error
+        stream = open_bytes(path, growing=True)
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise unreadable(path, error) from error
-    if stream is not None and not stream.skip(position):
+    if stream is not None:
+        _skip(stream, path, position)
+    return stream
+
+
+def _skip(stream: ByteStream, path: str, position: int) -> None:
+    if not stream.skip(position):
         stream.file.close()
         raise truncated(path, position)
-    return stream
 
 
 def unreadable(path: str, error: OSError) -> ConnectorError:
@@ -178,12 +266,4 @@ def unreadable(path: str, error: OSError) -> ConnectorError:
     hint = "; raise the limit with ulimit -n" if error.errno == errno.EMFILE else ""
     return ConnectorError(
         f"{Path(path).absolute()}: cannot be read: {(error.strerror or str(error)).lower()}{hint}"
-    )
-
-
-def truncated(path: str, position: int) -> ConnectorError:
-    """The error for a file that became shorter than what was read of it."""
-    return ConnectorError(
-        f"{Path(path).absolute()}: was truncated below {position}, up to where it has been read; "
-        "begin a new file instead of overwriting the old one"
     )

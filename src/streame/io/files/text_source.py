@@ -1,8 +1,8 @@
 """NDJSON and CSV files as a source."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import polars as pl
 from polars.datatypes import DataType, DataTypeClass
@@ -30,6 +30,8 @@ HEAD_BYTES = 64 * 1024
 class _TextFiles:
     """What NDJSON and CSV files have in common: records in a stream of bytes."""
 
+    block_bytes = BLOCK_BYTES
+
     def __init__(self, path: Paths, schema: pl.Schema, *, follow: bool, clock: Clock) -> None:
         self.bounded = not follow
         self.grows = follow
@@ -55,54 +57,67 @@ class _TextFiles:
         return self._files.names()
 
     def read(self, split: str, offset: Offset) -> Iterator[Chunk | None]:
-        """The rows of one file from the decompressed byte `offset` on, which must begin a record.
+        """The rows of one file from an offset on: a decompressed byte, and which file it is in.
 
         Raises:
             DataError: when a CSV file lacks a column.
+            SourceDataLost: when the file is gone, or is not what was read before.
             ConnectorError: when the file cannot be read, its compressed data is corrupt or breaks off, or it
                 became shorter than what was read of it.
         """
-        position = offset or 0
-        file: EndingFile | FollowedFile = (
-            EndingFile(split, position) if self.bounded else FollowedFile(split, position, self._clock)
-        )
+        if self.bounded:
+            ending = EndingFile(split, offset)
+            rows, close = self._whole(ending, split), ending.close
+        else:
+            followed = FollowedFile(split, offset, self._clock, self._files.covers)
+            rows, close = self._followed(followed), followed.close
         try:
-            if isinstance(file, EndingFile):
-                yield from decoded_ahead(self._blocks(file, split, position))
-            else:
-                yield from self._followed(file, split, position)
+            yield from rows
         except DataError as error:
             raise DataError(f"{split}: {error}") from error
         finally:
-            file.close()
+            close()
 
-    def _blocks(self, file: EndingFile, path: str, position: int) -> Iterator[Block | None]:
+    def _whole(self, file: EndingFile, path: str) -> Iterator[Chunk | None]:
+        """The rows of a file that ends."""
+        for chunk in decoded_ahead(self._blocks(file, path)):
+            yield None if chunk is None else replace(chunk, next_offset=file.offset(chunk.next_offset))
+
+    def _blocks(self, file: EndingFile, path: str) -> Iterator[Block | None]:
         """The blocks of a file that ends."""
-        records = RecordCutter(self._decoder(path, position), self._schema, position)
-        while data := file.read(BLOCK_BYTES):
+        records = RecordCutter(self._decoder(path, file.position), self._schema, file.position)
+        while data := file.read(self.block_bytes):
             blocks: list[Block | None] = [*records.feed(data)]
             # A record may be longer than many blocks, and a job stops only between two steps.
             yield from blocks or [None]
         yield from records.finish()
 
-    def _followed(self, file: FollowedFile, path: str, position: int) -> Iterator[Chunk | None]:
+    def _followed(self, file: FollowedFile) -> Iterator[Chunk | None]:
         """The rows of a file that grows; when another took its place, those of that one."""
-        records = RecordCutter(self._decoder(path, position), self._schema, position)
+        records = RecordCutter(self._decoder(file.found, file.position), self._schema, file.position)
+        deleted = False
         while True:
-            data = file.read(BLOCK_BYTES)
-            if data:
-                blocks = [*records.feed(data)]
-                for block in blocks:
-                    yield from block()
-                if not blocks:
-                    yield None
-            elif not file.ended:
+            data = file.read(self.block_bytes)
+            chunks = [chunk for block in records.feed(data) for chunk in block()] if data else []
+            for chunk in chunks:
+                yield replace(chunk, next_offset=file.offset(chunk.next_offset))
+            if file.ended:
+                # What follows the last row of the old file is the beginning of the new one.
+                *before, last = [chunk for block in records.finish() for chunk in block()] or [self._nothing]
+                for chunk in before:
+                    yield replace(chunk, next_offset=file.offset_before(chunk.next_offset))
+                yield replace(last, next_offset=file.offset(0))
+                records = RecordCutter(self._decoder(file.found, 0), self._schema, 0)
+                deleted = False
+            elif not data and file.is_deleted and not deleted:
+                deleted = True
+                yield self._nothing  # there is nothing to go on with but a new file
+            elif not chunks:
                 yield None
-            else:
-                for block in records.finish():
-                    yield from block()
-                records = RecordCutter(self._decoder(path, 0), self._schema, 0)
-                yield Chunk(self._schema.to_frame(), 0)  # from here on reading would begin with the new file
+
+    @property
+    def _nothing(self) -> Chunk:
+        return Chunk(self._schema.to_frame(), None)
 
     def _decoder(self, path: str, position: int) -> Decoder:
         """The decoder for one file, of which reading begins at `position`."""
@@ -198,9 +213,7 @@ class CsvFiles(_TextFiles):
 
     def _head(self, path: str) -> bytes | None:
         """The first bytes of a file, up to its whole header."""
-        if not self.bounded and not Path(path).exists():
-            return None  # what may come at its place begins with a header
-        file = EndingFile(path, 0)
+        file = EndingFile(path)
         try:
             head = b""
             while self._read_header(head, final=False) is None:

@@ -48,7 +48,7 @@ class Unfit(Exception):  # noqa: N818 (no error: a verdict)
 def describe(value: object) -> str:
     """The value and its type for a message, cut to a readable length."""
     try:
-        text = repr(value)
+        text = repr(value).encode("utf-8", "backslashreplace").decode()
     except Exception:  # a user's `__repr__` may do anything
         text = "a value without repr"
     return f"{text if len(text) <= 80 else text[:77] + '...'} ({type(value).__name__})"

@@ -20,9 +20,12 @@ class ClockTimeOperator(Operator):
         rule: the windows that are made of that time, a column of microseconds.
     """
 
+    SAVED = ("_reached_us",)
+
     def __init__(self, rule: WindowRule) -> None:
         self._time = rule.time
         self._windows = Windows(rule)
+        self._reached_us = 0
 
     def open(self, context: OperatorContext) -> None:
         """Wait for the end of the first window."""
@@ -31,7 +34,7 @@ class ClockTimeOperator(Operator):
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Write the time beside the rows."""
-        now_us = self._context.clock.now_us()
+        now_us = self._now(self._context.clock.now_us())
         frame = batch.frame.drop(BEHIND, strict=False)
         stamp = pl.Series(self._time.column, [now_us], dtype=pl.Int64).cast(self._time.dtype)
         out.watermark(self._time.from_ticks(now_us))
@@ -46,8 +49,14 @@ class ClockTimeOperator(Operator):
 
     def on_timer(self, time_us: int, out: Collector) -> None:
         """A window has ended."""
-        out.watermark(self._time.from_ticks(time_us))
-        self._wait(time_us)
+        now_us = self._now(time_us)
+        out.watermark(self._time.from_ticks(now_us))
+        self._wait(now_us)
+
+    def _now(self, now_us: int) -> int:
+        """The time of the clock, which does not go back, not even from one process to the next."""
+        self._reached_us = max(self._reached_us, now_us)
+        return self._reached_us
 
     def _wait(self, now_us: int) -> None:
         """Set the timer to the next end of a window."""

@@ -1,6 +1,7 @@
 """Count windows: every so many rows of a key become one row of results."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,7 @@ from streame.runtime.operator import Collector, Operator, OperatorContext
 from streame.runtime.preparation import Preparation
 from streame.state.counted import CountedRows, CountedWindows
 from streame.state.shared_keys import SharedKeys
+from streame.state.snapshot import Mine
 
 
 class CountWindowOperator(Operator):
@@ -31,6 +33,8 @@ class CountWindowOperator(Operator):
         admission: which rows are taken; `None` where there is no event time.
         preparation: prepares them for the aggregation.
     """
+
+    SAVED = ("_waiting", "_counted", "_index", "_watermark")
 
     def __init__(
         self,
@@ -53,6 +57,15 @@ class CountWindowOperator(Operator):
     def open(self, context: OperatorContext) -> None:
         """Remember the name and the clock, for dead letters."""
         self._context = context
+
+    def absorb(self, other: Self, mine: Mine) -> None:
+        """Take the windows and the waiting rows of the keys that are owned."""
+        assert self._index is not None
+        assert other._index is not None
+        self._index.absorb(other._index, mine)
+        if self._waiting is not None and other._waiting is not None:
+            self._waiting.absorb(other._waiting, self._keys, mine)
+        self._watermark = max(self._watermark, other._watermark)
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Let the rows wait for their time, or count them."""

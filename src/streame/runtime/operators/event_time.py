@@ -1,6 +1,7 @@
 """Event time: watches the times of the rows and says how far the stream has come."""
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -37,6 +38,8 @@ class EventTimeOperator(Operator):
         sources: the sources that say what becomes of their splits; without any all rows are of one split.
     """
 
+    SAVED = ("_splits",)
+
     def __init__(
         self,
         time: EventTime,
@@ -56,6 +59,14 @@ class EventTimeOperator(Operator):
     def open(self, context: OperatorContext) -> None:
         """Remember the name and the clock, for dead letters."""
         self._context = context
+
+    def saved(self) -> dict[str, Any]:
+        """See `Savable`."""
+        return self._splits.saved()
+
+    def restore(self, parts: dict[str, Any]) -> None:
+        """See `Savable`."""
+        self._splits.restore(parts)
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Mark the rows that are behind, pass all on, and say how far the stream has come."""

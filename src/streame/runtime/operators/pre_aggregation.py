@@ -1,6 +1,7 @@
 """Pre-aggregation: rows of the same key become one, so that a hot key costs a row per batch where rows are shared out."""
 
 from dataclasses import replace
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,7 @@ from streame.state.aggregates import AggregateState
 from streame.state.first_rows import FirstRows
 from streame.state.index import KeyIndex, Slots
 from streame.state.rows import RowNumbers, as_index, with_room
+from streame.state.snapshot import Mine
 
 _VALUES = "__value_"
 """How the names of columns begin that hold the values of several rows."""
@@ -39,6 +41,9 @@ class PreAggregationOperator(Operator):
         preparation: prepares rows for it.
     """
 
+    SAVED = ("_sent_on",)
+    DERIVED = ("_index", "_number")  # they number the groups of one batch
+
     def __init__(
         self, name: str, key_schema: pl.Schema, aggregation: Aggregation, preparation: Preparation
     ) -> None:
@@ -54,6 +59,9 @@ class PreAggregationOperator(Operator):
     def open(self, context: OperatorContext) -> None:
         """Remember the clock, for dead letters."""
         self._context = replace(context, name=self._name)
+
+    def absorb(self, other: Self, mine: Mine) -> None:
+        """There is nothing to take: what is sent on comes to the same."""
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Send on the rows or what they come to."""

@@ -1,6 +1,7 @@
 """Session aggregation: the rows of each key that follow each other closely, said when a session closes or before."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,7 @@ from streame.runtime.operator import Collector, Operator, OperatorContext
 from streame.runtime.preparation import Preparation
 from streame.state.sessions import Sessions
 from streame.state.shared_keys import SharedKeys
+from streame.state.snapshot import Mine
 
 
 class SessionOperator(Operator):
@@ -31,6 +33,8 @@ class SessionOperator(Operator):
         admission: which rows are taken.
         preparation: prepares them for the aggregation.
     """
+
+    SAVED = ("_sessions", "_index", "_watermark", "_timer_is_set")
 
     def __init__(
         self,
@@ -54,6 +58,14 @@ class SessionOperator(Operator):
     def open(self, context: OperatorContext) -> None:
         """Remember the name and the clock."""
         self._context = context
+
+    def absorb(self, other: Self, mine: Mine) -> None:
+        """Take the sessions of the keys that are owned."""
+        assert self._index is not None
+        assert other._index is not None
+        self._index.absorb(other._index, mine)
+        self._watermark = max(self._watermark, other._watermark)
+        self._timer_is_set |= other._timer_is_set
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Take rows, and say what has changed if that is wanted."""
@@ -84,7 +96,21 @@ class SessionOperator(Operator):
     def on_watermark(self, time: int, out: Collector) -> None:
         """Close sessions, let those go that were kept, and say from when on sessions may come."""
         rule = self._rule
-        self._watermark = rule.time.to_ticks(time)
+        watermark = rule.time.to_ticks(time)
+        if watermark != self._watermark:
+            self._advance(watermark, out)
+        # The next session to close ends later than a gap ago, and none is taken back that ended a lateness earlier.
+        least = self._watermark - rule.gap - rule.lateness + 1
+        out.watermark(WATERMARK_MAX if time == WATERMARK_MAX else rule.time.from_ticks(least))
+
+    def state_size(self) -> StateSize:
+        """Sessions and their keys."""
+        return self._sessions.size if self._index is None else self._index.size
+
+    def _advance(self, watermark: int, out: Collector) -> None:
+        """Close sessions, and let those go that were kept."""
+        rule = self._rule
+        self._watermark = watermark
         closed = self._sessions.close(self._watermark)
         if not rule.is_changes:
             for start in range(0, len(closed), BATCH_ROWS_MAX):
@@ -97,13 +123,6 @@ class SessionOperator(Operator):
             self._index.settle()
         else:
             self._sessions.settle()
-        # The next session to close ends later than a gap ago, and none is taken back that ended a lateness earlier.
-        least = self._watermark - rule.gap - rule.lateness + 1
-        out.watermark(WATERMARK_MAX if time == WATERMARK_MAX else rule.time.from_ticks(least))
-
-    def state_size(self) -> StateSize:
-        """Sessions and their keys."""
-        return self._sessions.size if self._index is None else self._index.size
 
     def _seen(self, frame: pl.DataFrame, times: Ticks) -> Ticks:
         """When the rows were seen: at their times, or when sessions of their times began to close."""

@@ -161,6 +161,8 @@ class TableJoinOperator(Operator):
             self._let_in()
             if self._waiting:
                 self._let_go(self._waiting.drain(), out)
+                if self._time is not None and self._watermark > WATERMARK_MIN:
+                    self._say(out)
         self._settle()
 
     def _let_in(self) -> None:

@@ -131,8 +131,8 @@ def decide(facts: Facts) -> Decision:
                 return LookAt(number)
             case Sound(damaged=()):
                 return Resume(number) if first is None else _back_to(number, first, facts)
-            case Sound(damaged=damaged):
-                first = first or (number, "; ".join(damaged or ()))
+            case found:
+                first = first or (number, "; ".join(found.damaged or ()))
     if first is None:
         return Fresh()
     return Damaged(*first, "there is no older one")

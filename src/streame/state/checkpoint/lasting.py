@@ -23,4 +23,4 @@ def must_last(call: Callable[[str], None], path: str) -> None:
             f"{path or 'the folder of the checkpoints'}: the disk did not confirm a write ({error}); "
             "nobody knows what is on it, so the job must stop. Check the disk and start the job again: "
             "it goes on from the last checkpoint"
-        ) from error
+        ) from None  # who looks for a full disk among the causes must not find one: this cannot be tried again

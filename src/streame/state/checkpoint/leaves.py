@@ -75,17 +75,14 @@ def encode_chunk(data: Data, number: int) -> Bytes:
     return buffer.getbuffer()
 
 
-def decode_chunks(kind: Kind, dtype: str, shape: tuple[int, ...], chunks: Iterable[bytes]) -> Data:
-    """A leaf of its chunks, which must be what `encode_chunk` gave: check their digests first.
+def decode_frame(kind: Kind, shape: tuple[int, ...], chunks: Iterable[bytes]) -> pl.DataFrame | pl.Series:
+    """A frame or series of its chunks, which must be what `encode_chunk` gave: check their digests first.
 
     Args:
-        kind: what sort of leaf.
-        dtype: the dtype of an array.
-        shape: its rows, and what else there is of dimensions.
+        kind: which of the two.
+        shape: its rows and columns.
         chunks: the bytes of all chunks, in order.
     """
-    if kind == "array":
-        return _decode_array(np.dtype(dtype), shape, chunks)
     if kind == "frame" and shape[1] == 0:
         return pl.DataFrame(height=shape[0])
     frame = pl.concat([pl.read_ipc_stream(io.BytesIO(chunk)) for chunk in chunks], rechunk=True)
@@ -95,16 +92,15 @@ def decode_chunks(kind: Kind, dtype: str, shape: tuple[int, ...], chunks: Iterab
     return frame
 
 
-def _decode_array(dtype: np.dtype[np.generic], shape: tuple[int, ...], chunks: Iterable[bytes]) -> Array:
+def empty_array(dtype: str, shape: tuple[int, ...]) -> tuple[Array, memoryview]:
+    """An array to be filled, and its bytes as those of all chunks follow each other in it.
+
+    Args:
+        dtype: of the array, as `dtype_of` gave it.
+        shape: its rows and other dimensions.
+    """
     array: Array = np.empty(shape, dtype)
-    if not array.nbytes:
-        return array
-    place, filled = array.reshape(-1).view(np.uint8), 0
-    for chunk in chunks:
-        place[filled : filled + len(chunk)] = np.frombuffer(chunk, np.uint8)
-        filled += len(chunk)
-    assert filled == len(place), (filled, len(place))
-    return array
+    return array, array.reshape(-1).view(np.uint8).data if array.nbytes else memoryview(bytearray())
 
 
 def _stored(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:

@@ -11,6 +11,7 @@ from streame.state.checkpoint.outbox import LocalOutbox
 from streame.state.checkpoint.ownership import claim
 from streame.state.checkpoint.packs import read_leaf
 from streame.state.checkpoint.recovery import recover
+from streame.state.checkpoint.savepoints import adopt_savepoint
 from streame.state.checkpoint.store import (
     CheckpointStore,
     Draft,
@@ -31,11 +32,15 @@ class LocalCheckpoints(CheckpointStore):
         folder: where; it is made if it is not there.
         job: the name of the job.
         disk: the folder as a disk, for tests.
+        savepoint: the folder of a savepoint, from which the job begins if it has no checkpoint yet.
     """
 
-    def __init__(self, folder: Path, job: str, disk: Disk | None = None) -> None:
+    def __init__(
+        self, folder: Path, job: str, disk: Disk | None = None, *, savepoint: Path | None = None
+    ) -> None:
         self._where, self._job = str(folder), job
         self._disk = disk or LocalDisk(folder)
+        self._savepoint = savepoint
         self._writer = CheckpointWriter(self._disk, job, None)
         self._known: dict[int, Manifest] = {}
         self._unclaimed: set[str] = set()
@@ -51,6 +56,8 @@ class LocalCheckpoints(CheckpointStore):
         """See `CheckpointStore`."""
         assert self._release is not None
         try:
+            if self._savepoint is not None:
+                adopt_savepoint(self._savepoint, self._job, self._disk)
             manifest, self._known = recover(self._disk, self._job)
         except OSError as error:
             raise CheckpointError(f"{self._where}: checkpoints cannot be read: {error}") from error
@@ -65,8 +72,8 @@ class LocalCheckpoints(CheckpointStore):
         assert self._published == self._last_number(), "the output of the last checkpoint is not out"
         if self._trouble is not None:
             raise CheckpointError(
-                "an earlier error left the checkpoints in an unknown state"
-            ) from self._trouble
+                f"an earlier error left the checkpoints in an unknown state: {self._trouble}"
+            )
         try:
             written = self._writer.write(draft)
         except CheckpointError as error:
@@ -128,6 +135,6 @@ def recovered(disk: Disk, manifest: Manifest) -> Recovered:
 
 def _state(disk: Disk, state: SavedState) -> RecoveredState:
     def leaf(number: int) -> Data:
-        return read_leaf(state.leaves[number], disk.read)
+        return read_leaf(state.leaves[number], disk)
 
     return RecoveredState(state.tree, leaf)

@@ -108,8 +108,9 @@ def damage(disk: Disk, file: StoredFile) -> str | None:
             return "it is not there"
         if size != file.length:
             return f"it has {size} bytes instead of {file.length}"
+        memory = memoryview(bytearray(min(size, READ_BYTES)))
         for offset in range(0, size, READ_BYTES):
-            digest.update(disk.read(file.path, offset, READ_BYTES))
+            digest.update(memory[: disk.read_into(file.path, offset, memory)])
     except OSError as error:
         return f"it cannot be read ({error})"
     return None if digest.hexdigest() == file.digest else "its bytes are not the ones that were written"

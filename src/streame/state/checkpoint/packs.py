@@ -1,17 +1,17 @@
 """Packs: the changed chunks of all leaves of a checkpoint in one file, beside references to chunks of older ones."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-import numpy as np
 from xxhash import xxh3_128, xxh3_128_hexdigest
 
 from streame.errors import CheckpointDamaged
 from streame.state.checkpoint.leaves import (
     chunk_count,
-    decode_chunks,
+    decode_frame,
     dtype_of,
+    empty_array,
     encode_chunk,
     kind_of,
     refuse_unsavable,
@@ -19,15 +19,13 @@ from streame.state.checkpoint.leaves import (
 from streame.state.checkpoint.manifest import Chunk, Manifest, SavedLeaf, SavedState, StoredFile, chunks_of
 from streame.state.checkpoint.sealed import FORMAT_VERSION
 from streame.state.snapshot import CHUNK_ROWS, Changed, Data, Leaf, Snapshot, is_kept, loaded
-from streame.storage.disk import Bytes
+from streame.storage.disk import Bytes, Disk
 
 PACKS_MAX = 64
 """A checkpoint that refers to more packs has the chunks of those with the least of them written anew."""
 
-_FIRST_LINE = f"streame pack {FORMAT_VERSION}\n".encode()
-
-Read: TypeAlias = Callable[[str, int, int], bytes]
-"""Bytes of a file, by its path, an offset and a length."""
+FIRST_LINE = f"streame pack {FORMAT_VERSION}\n".encode()
+"""Of every pack."""
 
 LeafKey: TypeAlias = tuple[str, int, str]
 """The name of an operator, the number of an instance, the path of a leaf."""
@@ -61,23 +59,17 @@ class Known:
             return None
         return leaf if self.retired.isdisjoint(chunk.pack for chunk in leaf.chunks) else None
 
-    def chunks(self, operator: str, instance: int, path: str, like: SavedLeaf) -> tuple[Chunk | None, ...]:
-        """The chunks of a leaf in the last checkpoint, if it was of the same kind; `None` for one to be given up.
+    def leaf(self, operator: str, instance: int, like: SavedLeaf) -> SavedLeaf:
+        """A leaf in the last checkpoint, if it was of the same kind; else one without chunks.
 
         Args:
             operator: the name of the operator.
             instance: which of its instances.
-            path: the path of the leaf.
-            like: the leaf as it is now.
+            like: the leaf as it is now, without chunks.
         """
-        before = self._leaves.get((operator, instance, path))
-        if before is None or _make(before) != _make(like):
-            return ()
-        return tuple(None if chunk.pack in self.retired else chunk for chunk in before.chunks)
-
-
-def _make(leaf: SavedLeaf) -> tuple[str, str, tuple[int, ...]]:
-    return leaf.kind, leaf.dtype, leaf.shape[1:]
+        before = self._leaves.get((operator, instance, like.path), like)
+        same_kind = (before.kind, before.dtype, before.shape[1:]) == (like.kind, like.dtype, like.shape[1:])
+        return before if same_kind else like
 
 
 def retired_packs(last: Manifest) -> frozenset[str]:
@@ -85,7 +77,7 @@ def retired_packs(last: Manifest) -> frozenset[str]:
     live = dict.fromkeys((pack.path for pack in last.packs), 0)
     for chunk in chunks_of(last.operators):
         live[chunk.pack] += chunk.length
-    retired = {pack.path for pack in last.packs if 2 * live[pack.path] < pack.length - len(_FIRST_LINE)}
+    retired = {pack.path for pack in last.packs if 2 * live[pack.path] < pack.length - len(FIRST_LINE)}
     kept = sorted((path for path in live if path not in retired), key=lambda path: (live[path], path))
     if len(kept) >= PACKS_MAX:
         retired.update(kept[: len(kept) - PACKS_MAX // 2])
@@ -141,12 +133,14 @@ class PackWriting:
         data = loaded(leaf.data)
         leaf = replace(leaf, data=data)
         refuse_unsavable(data, f"the state of {operator}, {leaf.path}")
-        empty = SavedLeaf(leaf.path, kind_of(data), dtype_of(data), data.shape, ())
-        before = self.known.chunks(operator, instance, leaf.path, empty)
+        now = SavedLeaf(leaf.path, kind_of(data), dtype_of(data), data.shape, ())
+        before = self.known.leaf(operator, instance, now)
         chunks = []
         for number in range(chunk_count(data)):
-            old = before[number] if number < len(before) else None
-            if old is not None and self.hints and _surely_same(leaf, old, number):
+            old = before.chunks[number] if number < len(before.chunks) else None
+            if old is not None and old.pack in self.known.retired:
+                old = None
+            if old is not None and self.hints and _surely_same(leaf.changed, before, now, number):
                 chunks.append(old)
                 continue
             content = encode_chunk(data, number)
@@ -155,10 +149,10 @@ class PackWriting:
                 chunks.append(old)
                 continue
             if not self.length:
-                yield self._written(_FIRST_LINE)
+                yield self._written(FIRST_LINE)
             chunks.append(Chunk(self.path, self.length, length, digest))
             yield self._written(content)
-        return SavedLeaf(leaf.path, empty.kind, empty.dtype, data.shape, tuple(chunks))
+        return replace(now, chunks=tuple(chunks))
 
     def _written(self, content: Bytes) -> Bytes:
         self.length += len(content)
@@ -166,33 +160,58 @@ class PackWriting:
         return content
 
 
-def _surely_same(leaf: Leaf, old: Chunk, number: int) -> bool:
-    """Whether a chunk of an array is known not to have changed."""
-    changed: Changed | None = leaf.changed
-    if changed is None or not isinstance(leaf.data, np.ndarray):
+def _surely_same(changed: Changed | None, before: SavedLeaf, now: SavedLeaf, number: int) -> bool:
+    """Whether a chunk of a leaf is known not to have changed."""
+    if changed is None or _rows(before, number) != _rows(now, number):
         return False
-    part = np.atleast_1d(leaf.data)[number * CHUNK_ROWS : (number + 1) * CHUNK_ROWS]
-    return part.nbytes == old.length and not (number < len(changed) and changed[number])
+    return not (number < len(changed) and changed[number])
 
 
-def read_leaf(leaf: SavedLeaf, read: Read) -> Data:
+def _rows(leaf: SavedLeaf, number: int) -> int:
+    """How many rows a chunk of a leaf has."""
+    return min(leaf.shape[0] if leaf.shape else 1, (number + 1) * CHUNK_ROWS) - number * CHUNK_ROWS
+
+
+def read_leaf(leaf: SavedLeaf, disk: Disk) -> Data:
     """A leaf as it was saved; an array is one that may be written to.
 
     Args:
         leaf: the leaf.
-        read: gives bytes of a pack.
+        disk: where the packs are.
 
     Raises:
         CheckpointDamaged: when the bytes are not the ones that were written.
     """
-    return decode_chunks(leaf.kind, leaf.dtype, leaf.shape, (_checked(chunk, read) for chunk in leaf.chunks))
+    if leaf.kind != "array":
+        return decode_frame(leaf.kind, leaf.shape, (checked_chunk(chunk, disk) for chunk in leaf.chunks))
+    array, memory = empty_array(leaf.dtype, leaf.shape)
+    filled = 0
+    for chunk in leaf.chunks:
+        place = memory[filled : filled + chunk.length]
+        _check(chunk, place[: disk.read_into(chunk.pack, chunk.offset, place)])
+        filled += chunk.length
+    assert filled == len(memory), (filled, len(memory))
+    return array
 
 
-def _checked(chunk: Chunk, read: Read) -> bytes:
-    content = read(chunk.pack, chunk.offset, chunk.length)
+def checked_chunk(chunk: Chunk, disk: Disk) -> bytes:
+    """The bytes of a chunk, if they are the ones that were written.
+
+    Args:
+        chunk: the chunk.
+        disk: where the packs are.
+
+    Raises:
+        CheckpointDamaged: when they are not.
+    """
+    content = disk.read(chunk.pack, chunk.offset, chunk.length)
+    _check(chunk, content)
+    return content
+
+
+def _check(chunk: Chunk, content: Bytes) -> None:
     if len(content) != chunk.length or xxh3_128_hexdigest(content) != chunk.digest:
         raise CheckpointDamaged(
             f"{chunk.pack}: the {chunk.length} bytes from {chunk.offset} are not the ones that were written; "
             "check the disk, and restore the file or go on from a savepoint"
         )
-    return content

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from streame.core.failpoints import failpoint
 from streame.errors import CheckpointDamaged, CheckpointError
@@ -19,13 +20,14 @@ from streame.state.checkpoint.decide import (
     shown_by,
 )
 from streame.state.checkpoint.lasting import must_last
-from streame.state.checkpoint.manifest import Foreign, Manifest, StoredFile, decode_manifest
+from streame.state.checkpoint.manifest import Manifest, StoredFile, decode_manifest
 from streame.state.checkpoint.outbox import damage
-from streame.state.checkpoint.sealed import Broken, Newer
 from streame.storage.disk import Disk
 
 SHOWN = "SHOWN"
 """A file that is there once a checkpoint was begun of which something will be published or acknowledged."""
+
+Refusal: TypeAlias = Damaged | ForeignJob | NewerFormat
 
 _MANIFEST = re.compile(r"([1-9]\d*)\.json")
 
@@ -44,13 +46,14 @@ class Found:
     manifests: dict[int, Manifest]
     damaged: dict[int, list[StoredFile]]
 
-    def look_at(self, disk: Disk, number: int) -> None:
-        """Check every byte that a checkpoint refers to."""
+    def look_at(self, disk: Disk, number: int) -> tuple[str, ...]:
+        """Check every byte that a checkpoint refers to; returns what is wrong, in a few words each."""
         manifest = self.manifests[number]
         wrong = [(file, damage(disk, file)) for file in manifest.files]
         self.damaged[number] = [file for file, why in wrong if why is not None]
         said = tuple(f"{file.path}: {why}" for file, why in wrong if why is not None)
         self.facts.manifests[number] = Sound(shown_by(manifest), said)
+        return said
 
 
 def manifest_path(number: int) -> str:
@@ -78,7 +81,7 @@ def read_store(disk: Disk, job: str | None) -> Found:
             case Manifest() as manifest:
                 manifests[number] = manifest
                 facts[number] = Sound(shown_by(manifest))
-            case Broken() | Newer() | Foreign() as fact:
+            case fact:
                 facts[number] = fact
     return Found(Facts(facts, disk.size(SHOWN) is not None), manifests, {})
 
@@ -95,9 +98,7 @@ def recover(disk: Disk, job: str) -> tuple[Manifest | None, dict[int, Manifest]]
         CheckpointError: as `CheckpointStore.recover`.
     """
     failpoint("R0.before")
-    found = read_store(disk, job)
-    while isinstance(decision := decide(found.facts), LookAt):
-        found.look_at(disk, decision.number)
+    found, decision = look_for_checkpoint(disk, job)
     match decision:
         case Fresh():
             return None, {}
@@ -107,19 +108,44 @@ def recover(disk: Disk, job: str) -> tuple[Manifest | None, dict[int, Manifest]]
             _put_aside(disk, found, number, behind)
             failpoint("R0.after")
             return manifest, {each: known for each, known in found.manifests.items() if each <= number}
+        case _:
+            raise refused(decision, job)
+
+
+def look_for_checkpoint(disk: Disk, job: str | None) -> tuple[Found, Refusal | Fresh | Resume]:
+    """What is there, and from where a job would go on; every byte of that checkpoint was checked. Changes nothing.
+
+    Args:
+        disk: where.
+        job: the name of the job; `None` for whoever only looks.
+    """
+    found = read_store(disk, job)
+    while isinstance(decision := decide(found.facts), LookAt):
+        found.look_at(disk, decision.number)
+    return found, decision
+
+
+def refused(decision: Refusal, job: str | None) -> CheckpointError:
+    """Why a job does not go on.
+
+    Args:
+        decision: the decision that it does not.
+        job: the name of the job.
+    """
+    match decision:
         case Damaged(number, why, because):
-            raise CheckpointDamaged(
+            return CheckpointDamaged(
                 f"checkpoint {number}: {why}. It was not going back to an older one: {because}. "
                 "Restore the damaged file from a backup, or go on from a savepoint in a new folder"
             )
         case ForeignJob(number, other):
-            raise CheckpointError(
+            return CheckpointError(
                 f"checkpoint {number} is one of job {other!r}, not of {job!r}; "
                 "give each job a folder of its own, or the job its old name"
             )
-        case NewerFormat(number, version):
-            raise CheckpointError(
-                f"checkpoint {number} has format {version}, which this version of Streame does not know; "
+        case newer:
+            return CheckpointError(
+                f"checkpoint {newer.number} has format {newer.version}, which this version of Streame does not know; "
                 "update Streame"
             )
 

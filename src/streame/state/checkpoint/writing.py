@@ -126,7 +126,9 @@ class CheckpointWriter:
             must_last(self.disk.sync_directory, "m")
             failpoint("S6.after")
         except OSError as error:
-            raise CheckpointError(f"checkpoint {number}: nobody knows whether it counts ({error})") from error
+            raise CheckpointError(
+                f"checkpoint {number}: nobody knows whether it counts ({error}); start the job again"
+            ) from None
 
     def _manifest(
         self, draft: Draft, attempt: int, output: Output, writing: PackWriting, staged: tuple[StoredFile, ...]

@@ -1,0 +1,199 @@
+"""Looking at checkpoints without claiming them: what there is, what is in it, and whether every byte is there."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from streame.core.staging import Json
+from streame.errors import CheckpointError
+from streame.state.checkpoint.manifest import Manifest, SavedState, chunks_of
+from streame.state.checkpoint.ownership import job_of
+from streame.state.checkpoint.recovery import Found, read_store
+from streame.state.checkpoint.sealed import Broken, Newer
+from streame.storage.disk import LocalDisk
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A checkpoint in a list.
+
+    Args:
+        number: of the checkpoint.
+        problem: why it cannot be read; `None` if it can.
+        state_bytes: the size of all state that it refers to.
+        new_bytes: how much of that was written for it.
+        operators: how many operators have state in it.
+        pieces: how many pieces of output it let out.
+    """
+
+    number: int
+    problem: str | None
+    state_bytes: int = 0
+    new_bytes: int = 0
+    operators: int = 0
+    pieces: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether every byte of a checkpoint is there.
+
+    Args:
+        number: of the checkpoint.
+        problems: what is not; empty if all is well.
+        bytes: how many were read.
+    """
+
+    number: int
+    problems: Sequence[str]
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorState:
+    """The state of an operator in a checkpoint.
+
+    Args:
+        name: of the operator.
+        instances: how many of it there are.
+        rows: the rows of its largest part, over all instances.
+        bytes: the size of all its large parts.
+        parts: the size of each large part, over all instances, by its place in the state.
+    """
+
+    name: str
+    instances: int
+    rows: int
+    bytes: int
+    parts: Mapping[str, int]
+
+
+def list_checkpoints(folder: Path) -> tuple[str, Sequence[Listed]]:
+    """The name of the job, and its checkpoints, oldest first.
+
+    Args:
+        folder: the checkpoints of a job, or a savepoint.
+
+    Raises:
+        CheckpointError: when there are none.
+    """
+    job, found = _read(folder)
+    return job, [_listed(number, found) for number in sorted(found.facts.manifests)]
+
+
+def read_checkpoint(folder: Path, number: int | None = None) -> Manifest:
+    """All that the manifest of a checkpoint says.
+
+    Args:
+        folder: the checkpoints of a job, or a savepoint.
+        number: which one; the last one unless told.
+
+    Raises:
+        CheckpointError: when it is not there, or cannot be read.
+    """
+    _, found = _read(folder)
+    numbers = sorted(found.facts.manifests)
+    number = numbers[-1] if number is None else number
+    if number not in found.facts.manifests:
+        raise CheckpointError(
+            f"{folder}: there is no checkpoint {number}; there are {', '.join(map(str, numbers))}"
+        )
+    if number not in found.manifests:
+        raise CheckpointError(f"{folder}: checkpoint {number}: {_problem(number, found)}")
+    return found.manifests[number]
+
+
+def state_of(manifest: Manifest) -> Sequence[OperatorState]:
+    """What there is of state in a checkpoint, the largest first."""
+    found = [_operator_state(name, states) for name, states in manifest.operators.items()]
+    return sorted(found, key=lambda each: (-each.bytes, each.name))
+
+
+def checkpoint_json(manifest: Manifest) -> Json:
+    """What a program may want to know of a checkpoint."""
+    return {
+        "job": manifest.job,
+        "number": manifest.number,
+        "attempt": manifest.attempt,
+        "settings": dict(manifest.settings),
+        "plan": manifest.plan,
+        "sources": manifest.sources,
+        "sinks": {
+            name: {"pieces": list(staged.pieces), "note": staged.note}
+            for name, staged in manifest.output.staged.items()
+        },
+        "operators": {
+            each.name: {
+                "instances": each.instances, "rows": each.rows, "bytes": each.bytes, "parts": dict(each.parts)
+            }
+            for each in state_of(manifest)
+        },
+        "files": [
+            {"path": file.path, "bytes": file.length, "xxh3_128": file.digest} for file in manifest.files
+        ],
+    }  # fmt: skip
+
+
+def verify_checkpoints(folder: Path) -> Sequence[Verdict]:
+    """Read every byte of every checkpoint, oldest first, and say what is wrong.
+
+    Args:
+        folder: the checkpoints of a job, or a savepoint.
+
+    Raises:
+        CheckpointError: when there are none.
+    """
+    disk, (_, found) = LocalDisk(folder), _read(folder)
+    verdicts = []
+    for number in sorted(found.facts.manifests):
+        if number not in found.manifests:
+            verdicts.append(Verdict(number, [_problem(number, found) or ""], 0))
+            continue
+        damaged = found.look_at(disk, number)
+        read = sum(file.length for file in found.manifests[number].files)
+        verdicts.append(Verdict(number, damaged, read))
+    return verdicts
+
+
+def _read(folder: Path) -> tuple[str, Found]:
+    disk = LocalDisk(folder)
+    job, found = job_of(disk, str(folder)), read_store(disk, None)
+    if not found.facts.manifests:
+        why = "it has none yet" if job is not None else "it is not a folder of checkpoints"
+        raise CheckpointError(f"{folder}: there are no checkpoints: {why}")
+    return job or "unknown", found
+
+
+def _listed(number: int, found: Found) -> Listed:
+    manifest = found.manifests.get(number)
+    if manifest is None:
+        return Listed(number, _problem(number, found))
+    chunks = list(chunks_of(manifest.operators))
+    return Listed(
+        number,
+        None,
+        sum(chunk.length for chunk in chunks),
+        sum(chunk.length for chunk in chunks if chunk.pack.startswith(f"state/{number}/")),
+        len(manifest.operators),
+        sum(len(staged.pieces) for staged in manifest.output.staged.values()),
+    )
+
+
+def _problem(number: int, found: Found) -> str | None:
+    """Why a checkpoint cannot be read."""
+    match found.facts.manifests[number]:
+        case Broken(why):
+            return f"its manifest is damaged: {why}"
+        case Newer(version):
+            return f"it has format {version}, which this version of Streame does not know"
+    return None
+
+
+def _operator_state(name: str, states: Sequence[SavedState]) -> OperatorState:
+    parts: dict[str, int] = {}
+    rows: dict[str, int] = {}
+    for state in states:
+        for leaf in state.leaves:
+            parts[leaf.path] = parts.get(leaf.path, 0) + sum(chunk.length for chunk in leaf.chunks)
+            rows[leaf.path] = rows.get(leaf.path, 0) + (leaf.shape[0] if leaf.shape else 1)
+    return OperatorState(name, len(states), max(rows.values(), default=0), sum(parts.values()), parts)

@@ -1,0 +1,215 @@
+"""Savepoints: a checkpoint copied to a folder of its own, with all that it needs, from which a job can be started."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from xxhash import xxh3_128
+
+from streame.errors import CheckpointError
+from streame.state.checkpoint.decide import Fresh, Resume
+from streame.state.checkpoint.lasting import must_last
+from streame.state.checkpoint.manifest import (
+    Chunk,
+    Manifest,
+    SavedState,
+    StoredFile,
+    chunks_of,
+    encode_manifest,
+)
+from streame.state.checkpoint.outbox import READ_BYTES
+from streame.state.checkpoint.ownership import claim
+from streame.state.checkpoint.packs import FIRST_LINE, checked_chunk
+from streame.state.checkpoint.recovery import (
+    SHOWN,
+    look_for_checkpoint,
+    manifest_numbers,
+    manifest_path,
+    refused,
+)
+from streame.state.checkpoint.sealed import seal
+from streame.storage.disk import Disk, LocalDisk
+
+_TRIES = 5
+"""A running job may delete a checkpoint while it is copied; there is a newer one then."""
+
+
+def make_savepoint(folder: Path, target: Path) -> int:
+    """Copy the last checkpoint of a job to a new folder; returns its number. The job may be running.
+
+    Args:
+        folder: the checkpoints of the job.
+        target: the new folder: it may be moved, kept as long as you like, and given to a job to start from.
+
+    Raises:
+        CheckpointError: when there is no checkpoint that can be copied, or something is in the new folder.
+    """
+    return copy_last(LocalDisk(folder), str(folder), target)
+
+
+def copy_last(source: Disk, where: str, target: Path) -> int:
+    """Copy the last checkpoint to a new folder; returns its number.
+
+    Args:
+        source: where the checkpoints of the job are.
+        where: the same, for messages.
+        target: as for `make_savepoint`.
+
+    Raises:
+        CheckpointError: as for `make_savepoint`.
+    """
+    into = LocalDisk(target)
+    if into.names(""):
+        raise CheckpointError(f"{target}: there is something already; a savepoint needs a new folder")
+    for tries_left in reversed(range(_TRIES)):
+        manifest = last_checkpoint(source, where)
+        release = claim(into, manifest.job, str(target))
+        try:
+            copy_checkpoint(source, manifest, into)
+        except (CheckpointError, OSError) as error:
+            if not tries_left or manifest_numbers(source)[-1:] == [manifest.number]:
+                raise CheckpointError(
+                    f"{target}: the savepoint could not be made: {error}; remove the folder"
+                ) from error
+            for begun in ("state", "out"):
+                into.remove_directory(begun)
+        else:
+            return manifest.number
+        finally:
+            release()
+    raise AssertionError(_TRIES)
+
+
+def last_checkpoint(disk: Disk, where: str) -> Manifest:
+    """The checkpoint that a job would go on from, every byte of which was checked.
+
+    Args:
+        disk: the folder.
+        where: the folder, for messages.
+
+    Raises:
+        CheckpointError: when there is none.
+    """
+    found, decision = look_for_checkpoint(disk, None)
+    match decision:
+        case Resume(number, _):
+            return found.manifests[number]
+        case Fresh():
+            raise CheckpointError(
+                f"{where}: there is no checkpoint; give the folder of a job that has made one"
+            )
+        case _:
+            raise refused(decision, None)
+
+
+def copy_checkpoint(source: Disk, manifest: Manifest, target: Disk) -> Manifest:
+    """Copy a checkpoint with all that it needs; returns the manifest of the copy, which is there when this returns.
+
+    Args:
+        source: where it is.
+        manifest: that of the checkpoint.
+        target: a folder that has been claimed and has no checkpoint.
+
+    Raises:
+        CheckpointDamaged: when it is not what was written.
+    """
+    number = manifest.number
+    packing = _Packing(f"state/{number}/0.1.pack", manifest, source)
+    files: dict[str, Iterator[bytes]] = {file.path: _bytes_of(source, file) for file in manifest.staged}
+    if manifest.packs:
+        files[packing.path] = packing.parts()
+    for path, parts in files.items():
+        target.make_directory(path.rpartition("/")[0])
+        target.write(f"{path}.tmp", parts)
+        must_last(target.sync, f"{path}.tmp")
+        target.rename(f"{path}.tmp", path)
+        must_last(target.sync_directory, path.rpartition("/")[0])
+    if any(output.shows for output in manifest.history):
+        target.write(SHOWN, [seal("shown", b"something may have been published or acknowledged")])
+        must_last(target.sync, SHOWN)
+        must_last(target.sync_directory, "")
+    copy = replace(
+        manifest, attempt=1, history=manifest.history[-1:], packs=packing.packs, operators=packing.operators()
+    )
+    target.write(f"{manifest_path(number)}.tmp", [encode_manifest(copy)])
+    must_last(target.sync, f"{manifest_path(number)}.tmp")
+    target.rename(f"{manifest_path(number)}.tmp", manifest_path(number))
+    must_last(target.sync_directory, "m")
+    return copy
+
+
+def adopt_savepoint(savepoint: Path, job: str, target: Disk) -> None:
+    """Make a savepoint the first checkpoint of a folder; one that has a checkpoint of its own is left as it is.
+
+    Args:
+        savepoint: the folder of the savepoint.
+        job: the name of the job.
+        target: the folder, which has been claimed.
+
+    Raises:
+        CheckpointError: when the savepoint cannot be used; says why.
+    """
+    if manifest_numbers(target):
+        return
+    manifest = last_checkpoint(LocalDisk(savepoint), str(savepoint))
+    if manifest.job != job:
+        raise CheckpointError(
+            f"{savepoint}: it is a savepoint of job {manifest.job!r}, not of {job!r}; give the job that name"
+        )
+    try:
+        copy_checkpoint(LocalDisk(savepoint), manifest, target)
+    except OSError as error:
+        raise CheckpointError(f"{savepoint}: it could not be copied: {error}") from error
+
+
+@dataclass(slots=True)
+class _Packing:
+    """All chunks of a checkpoint on their way into one pack; take all of `parts` first."""
+
+    path: str
+    manifest: Manifest
+    disk: Disk
+    file: StoredFile | None = None
+
+    def parts(self) -> Iterator[bytes]:
+        """The bytes of the pack, each chunk checked."""
+        digest, length = xxh3_128(), 0
+        for part in self._contents():
+            digest.update(part)
+            length += len(part)
+            yield part
+        self.file = StoredFile(self.path, length, digest.hexdigest())
+
+    @property
+    def packs(self) -> tuple[StoredFile, ...]:
+        """The pack, if there is one."""
+        return () if self.file is None else (self.file,)
+
+    def operators(self) -> Mapping[str, tuple[SavedState, ...]]:
+        """The states, with their chunks where they are in the pack."""
+        offset = len(FIRST_LINE)
+        moved: dict[str, tuple[SavedState, ...]] = {}
+        for name, states in self.manifest.operators.items():
+            there = []
+            for state in states:
+                leaves = []
+                for leaf in state.leaves:
+                    chunks = []
+                    for chunk in leaf.chunks:
+                        chunks.append(Chunk(self.path, offset, chunk.length, chunk.digest))
+                        offset += chunk.length
+                    leaves.append(replace(leaf, chunks=tuple(chunks)))
+                there.append(replace(state, leaves=tuple(leaves)))
+            moved[name] = tuple(there)
+        return moved
+
+    def _contents(self) -> Iterator[bytes]:
+        yield FIRST_LINE
+        for chunk in chunks_of(self.manifest.operators):
+            yield checked_chunk(chunk, self.disk)
+
+
+def _bytes_of(disk: Disk, file: StoredFile) -> Iterator[bytes]:
+    """The bytes of a file, which were checked when the checkpoint was found."""
+    for offset in range(0, file.length, READ_BYTES):
+        yield disk.read(file.path, offset, min(READ_BYTES, file.length - offset))
