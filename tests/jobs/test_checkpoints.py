@@ -57,7 +57,12 @@ def windows(upto: int, *, ends: bool) -> st.StreamDataFrame:
 def expected(upto: int) -> pl.DataFrame:
     """The same by Polars."""
     frame = rows(0, upto).lazy().group_by_dynamic("at", every="10s", group_by="user")
-    return frame.agg(n=pl.len(), sum=pl.col("n").sum()).select("at", "user", "n", "sum").sort("at", "user").collect()
+    return (
+        frame.agg(n=pl.len(), sum=pl.col("n").sum())
+        .select("at", "user", "n", "sum")
+        .sort("at", "user")
+        .collect()
+    )
 
 
 def output(folder: Path) -> pl.DataFrame:
