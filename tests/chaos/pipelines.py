@@ -60,7 +60,7 @@ def numbered(
         )
         return quiet, {**state, "quiet": state["quiet"] + 1}
     last = rows["at"].max()
-    assert hasattr(last, "isoformat")
+    assert isinstance(last, datetime)
     group.call_at(last + timedelta(seconds=10))
     numbers = pl.int_range(state["seen"] + 1, state["seen"] + 1 + pl.len(), dtype=pl.Int64)
     out = rows.select("key", numbers.alias("number"), "seq", "at")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-BEGIN = datetime(2024, 5, 1, 12)
+BEGIN = datetime(2024, 5, 1, 12)  # noqa: DTZ001 - event time has no zone here
 KEYS = 40
 
 

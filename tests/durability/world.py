@@ -88,6 +88,7 @@ class World:
         crash_at: Callable[[int], bool] = lambda number: False,
         clock: Clock | None = None,
         optimized: bool = True,
+        memory_limit: int | None = None,
     ) -> bool:
         """Run a job, with checkpoints as fast as it goes, to its end or a crash.
 
@@ -97,6 +98,7 @@ class World:
             crash_at: whether it dies at a moment, see `MemoryCheckpoints`.
             clock: the wall clock.
             optimized: whether the plan is optimized.
+            memory_limit: how many bytes keyed state may take in memory.
 
         Returns:
             Whether it has come to its end.
@@ -116,7 +118,7 @@ class World:
         self.runs += 1
         self.store.on_write = on_write
         durable = Durable(self.store, plan_identity(writes), {"parallelism": parallelism})
-        config = Config(parallelism=parallelism, checkpoint_interval_us=0)
+        config = Config(parallelism=parallelism, checkpoint_interval_us=0, memory_limit=memory_limit)
         run = LocalRun(lower(writes, config), config, clock, durable)
         run.start()
         try:

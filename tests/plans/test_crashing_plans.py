@@ -32,8 +32,14 @@ def rows_of(stream: st.StreamDataFrame, random: Random) -> tuple[pl.DataFrame, s
         last = world.store.number + random.choice((1, 1, 2, 3, 5))
         moment = random.choice((last, -last)) if crashes else 0
         crashes -= 1
-        story += f"; parallelism {parallelism} until {moment or 'the end'}"
-        ended = world.run({"out": stream}, parallelism=parallelism, crash_at=partial(eq, moment))
+        memory_limit = random.choice((None, None, 1, 1, 30_000))
+        story += f"; parallelism {parallelism}, memory {memory_limit} until {moment or 'the end'}"
+        ended = world.run(
+            {"out": stream},
+            parallelism=parallelism,
+            crash_at=partial(eq, moment),
+            memory_limit=memory_limit,
+        )
     (shelf,) = world.shelves.values()
     schema = pl.Schema({**stream.schema, **({"_diff": pl.Int64()} if stream.node.is_changes else {})})
     return shelf.rows(schema, folds=stream.node.is_changes), story

@@ -129,7 +129,7 @@ def test_little_is_copied_where_little_changes() -> None:
         state.add(np.array(groups), wanted.prepare(frame, frame["i"]))
 
     def changed(snapshot: Snapshot) -> set[tuple[int, ...]]:
-        hints = [leaf.changed for leaf in snapshot.leaves if len(leaf.data) == GROUPS]
+        hints = [leaf.changed for leaf in snapshot.leaves if len(loaded(leaf.data)) == GROUPS]
         assert len(hints) >= 9
         assert all(each is not None for each in hints)
         return {tuple(np.flatnonzero(each).tolist()) for each in hints if each is not None}

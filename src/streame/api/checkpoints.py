@@ -126,11 +126,7 @@ def open_store(place: str, job: str, savepoint: str | os.PathLike[str] | None) -
         job: the name of the job.
         savepoint: the folder of a savepoint to begin from.
     """
-    if place.startswith(SCHEME):
-        if savepoint is not None:
-            raise PlanError(
-                "a savepoint can be begun from in a directory only; give checkpoints= a directory"
-            )
-        return checkpoints_on_s3(place, job, os.environ)
     begin = None if savepoint is None else Path(savepoint).absolute()
+    if place.startswith(SCHEME):
+        return checkpoints_on_s3(place, job, os.environ, savepoint=begin)
     return LocalCheckpoints(Path(place).absolute(), job, savepoint=begin)

@@ -76,6 +76,7 @@ class Job:
         parallelism: int | None = None,
         channel_rows: int | None = None,
         channel_bytes: int | None = None,
+        memory_limit: str | int | None = None,
         shutdown_timeout: str | timedelta | None = None,
         switch_interval: str | timedelta | None = None,
     ) -> JobStatus:
@@ -97,6 +98,7 @@ class Job:
             parallelism: instances of every keyed operator (1).
             channel_rows: rows that may wait between two tasks (262,144).
             channel_bytes: bytes that may wait between two tasks (64 MiB).
+            memory_limit: how much memory the state of keyed verbs may take (`"1GB"`); what is beyond it is on disk.
             shutdown_timeout: how long a stop may take before it is given up (`"60s"`).
             switch_interval: how long one Python thread may keep the others waiting; lower it for latency beside
                 Python code that loops. It holds for the whole process.
@@ -131,6 +133,7 @@ class Job:
             parallelism=parallelism,
             channel_rows=channel_rows,
             channel_bytes=channel_bytes,
+            memory_limit=memory_limit,
             shutdown_timeout=shutdown_timeout,
             switch_interval=switch_interval,
         )

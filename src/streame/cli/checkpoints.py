@@ -21,7 +21,7 @@ from streame.state.checkpoint.inspection import (
     state_of,
     verify_checkpoints,
 )
-from streame.state.checkpoint.object_savepoints import make_savepoint_of_objects
+from streame.state.checkpoint.object_saving import make_savepoint_of_objects
 from streame.state.checkpoint.plan_difference import compare_plans
 from streame.state.checkpoint.savepoints import make_savepoint
 from streame.storage.objects import ObjectStore

@@ -12,6 +12,7 @@ from typing import Any
 
 from streame.core.durations import duration_us
 from streame.core.hashing import KEY_GROUPS
+from streame.core.sizes import size_bytes
 from streame.errors import PlanError
 
 SETTINGS_FILE = "streame.toml"
@@ -28,6 +29,8 @@ class Config:
         shutdown_timeout_us: how long a stop may take before it is given up.
         checkpoints: where checkpoints are kept: a directory, or the URL of an object store.
         checkpoint_interval_us: how long there is between two checkpoints.
+        memory_limit: how many bytes the state of keyed operators may take in memory; the rest of it is on disk (`None`
+            for no limit).
         switch_interval_us: how long one Python thread may keep the others waiting; lower it for latency beside
             Python code that loops (it holds for the whole process; `None` leaves it as it is).
     """
@@ -38,6 +41,7 @@ class Config:
     shutdown_timeout_us: int = 60_000_000
     checkpoints: str | None = None
     checkpoint_interval_us: int = 5_000_000
+    memory_limit: int | None = None
     switch_interval_us: int | None = None
 
 
@@ -77,6 +81,9 @@ def load_config(arguments: Mapping[str, Any], environment: Mapping[str, str] | N
 def _set(values: dict[str, Any], name: str, value: Any, where: str) -> None:
     if f"{name}_us" in Config.__dataclass_fields__:
         values[f"{name}_us"] = duration_us(value, where=f"the setting {name!r} {where}")
+        return
+    if name == "memory_limit":
+        values[name] = size_bytes(value, where=f"the setting {name!r} {where}")
         return
     if name in TEXTS:
         values[name] = _text(name, value, where)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 import xxhash
 
+from streame.core.xxh3 import Words, xxh3_of_words
 from streame.errors import PlanError
 
 KEY_GROUPS = 128
@@ -65,17 +66,28 @@ def stable_hash(keys: pl.DataFrame) -> Hashes:
     hashes: Hashes = np.zeros(keys.height, np.uint64)
     for column in keys.get_columns():
         tag, values = _encode(column)
-        tags = np.full(len(column), tag, np.uint64)
-        if column.null_count():
-            tags[column.is_null().to_numpy()] = _NULL
-        seeds = (hashes + tags).tolist()
-        digests = map(xxhash.xxh3_64_intdigest, values, seeds)
-        hashes = np.fromiter(digests, np.uint64, len(column))
+        seeds = hashes + np.uint64(tag)
+        nulls = np.flatnonzero(column.is_null().to_numpy()) if column.null_count() else None
+        if nulls is not None:
+            seeds[nulls] = hashes[nulls] + np.uint64(_NULL)
+        if not isinstance(values, np.ndarray):
+            hashes = np.fromiter(
+                map(xxhash.xxh3_64_intdigest, values, seeds.tolist()), np.uint64, len(column)
+            )
+            continue
+        hashes = xxh3_of_words(values, seeds)
+        if nulls is not None:
+            kinds, which = np.unique(seeds[nulls], return_inverse=True)
+            digests = [xxhash.xxh3_64_intdigest(b"", seed) for seed in kinds.tolist()]
+            hashes[nulls] = np.array(digests, np.uint64)[which]
     return hashes
 
 
-def _encode(column: pl.Series) -> tuple[int, Iterable[bytes]]:
-    """The tag of a column's kind of value, and each value as bytes; of a null, no bytes."""
+def _encode(column: pl.Series) -> tuple[int, Iterable[bytes] | Words]:
+    """The tag of a column's kind of value, and each value as bytes; of a null, no bytes.
+
+    Values that have eight bytes each come as words, in which those of nulls mean nothing.
+    """
     dtype = column.dtype
     match dtype:
         case pl.String() | pl.Categorical() | pl.Enum():
@@ -83,11 +95,11 @@ def _encode(column: pl.Series) -> tuple[int, Iterable[bytes]]:
         case pl.Binary():
             return _BINARY, _bytes(column)
         case pl.Boolean():
-            return _BOOLEAN, _fixed(column, column.cast(pl.Int64))
+            return _BOOLEAN, _words(column.cast(pl.Int64))
         case pl.Date():
-            return _DATE, _fixed(column, column.to_physical().cast(pl.Int64))
+            return _DATE, _words(column.to_physical().cast(pl.Int64))
         case pl.Time():
-            return _TIME, _fixed(column, column.to_physical())
+            return _TIME, _words(column.to_physical())
         case pl.Datetime() | pl.Duration():
             tag = _DATETIME if isinstance(dtype, pl.Datetime) else _DURATION
             return tag, _seconds_and_nanoseconds(column, _PER_SECOND[dtype.time_unit])
@@ -116,17 +128,25 @@ def _fixed(column: pl.Series, numbers: pl.Series) -> list[bytes]:
     return values
 
 
-def _floats(column: pl.Series) -> list[bytes]:
-    """Eight bytes in double precision, with one zero and one NaN."""
+def _words(numbers: pl.Series) -> Words:
+    """Eight-byte numbers as words."""
+    filled = numbers.fill_null(0) if numbers.null_count() else numbers
+    return filled.to_numpy().view(np.uint64)
+
+
+def _floats(column: pl.Series) -> Words:
+    """Double precision, with one zero and one NaN."""
     # Polars leaves out an addition of zero, which turns -0.0 into 0.0.
     numbers = column.cast(pl.Float64).fill_null(0).to_numpy() + 0.0
     numbers[np.isnan(numbers)] = np.nan
-    return _fixed(column, pl.Series(numbers))
+    return _words(pl.Series(numbers))
 
 
-def _integers(column: pl.Series) -> list[bytes]:
+def _integers(column: pl.Series) -> Iterable[bytes] | Words:
     """Eight bytes for what fits into 64 bits with a sign, seventeen for the rest."""
     small = column.cast(pl.Int64, strict=False)
+    if small.null_count() == column.null_count():
+        return _words(small)
     values = _fixed(small, small)
     for row in (small.is_null() & column.is_not_null()).arg_true():
         values[row] = int(column[row]).to_bytes(17, "little", signed=True)

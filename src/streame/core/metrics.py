@@ -10,10 +10,12 @@ class StateSize:
     Args:
         rows: entries: groups, rows of a table, rows that wait.
         bytes: about their size in memory.
+        disk_bytes: how much of them is on disk instead.
     """
 
     rows: int
     bytes: int
+    disk_bytes: int = 0
 
 
 NO_STATE = StateSize(0, 0)
@@ -32,6 +34,7 @@ class OperatorMetrics:
         gaps: rows that belong to no window, because there are gaps between the windows.
         state_rows: entries kept: groups, rows of a table, rows that wait; about a second old.
         state_bytes: about their size in memory; about a second old.
+        state_disk_bytes: the size of what is on disk instead, because of `memory_limit`; about a second old.
         watermark: the least watermark sent on: nanoseconds since 1970, or ticks; `None` before the first.
     """
 
@@ -43,6 +46,7 @@ class OperatorMetrics:
     gaps: int = 0
     state_rows: int = 0
     state_bytes: int = 0
+    state_disk_bytes: int = 0
     watermark: int | None = None
 
     def add(self, other: "OperatorMetrics") -> None:
@@ -55,5 +59,6 @@ class OperatorMetrics:
         self.gaps += other.gaps
         self.state_rows += other.state_rows
         self.state_bytes += other.state_bytes
+        self.state_disk_bytes += other.state_disk_bytes
         known = [each for each in (self.watermark, other.watermark) if each is not None]
         self.watermark = min(known, default=None)

@@ -242,9 +242,10 @@ class LocalRun:
     @property
     def _waits_for_room(self) -> bool:
         """Whether a disk is full."""
-        if self._checkpointing is None:
-            return False
-        return self._checkpointing.waits_for_room or any(sink.waits_for_room for sink in self._sinks())
+        operators = [stage.operator for task in self._tasks for stage in task.stages()]
+        return any(operator.waits_for_room for operator in operators) or (
+            self._checkpointing is not None and self._checkpointing.waits_for_room
+        )
 
     def _sinks(self) -> list[SinkOperator]:
         """The operators at the end."""

@@ -68,10 +68,13 @@ class Operator(Savable):
     operator after `open`. The ends of inputs and the last watermark are then told again, which must change nothing.
     """
 
-    DERIVED: ClassVar[tuple[str, ...]] = ("finished",)
+    DERIVED: ClassVar[tuple[str, ...]] = ("finished", "waits_for_room")
 
     finished: bool = False
     """Set by the operator when nothing more will come of it, although some inputs go on."""
+
+    waits_for_room: bool = False
+    """Set by the operator while it waits because a disk is full."""
 
     timed_ports: Collection[int] | None = None
     """The inputs whose watermarks count; all by default."""
@@ -98,6 +101,12 @@ class Operator(Savable):
 
     def on_end(self, port: int, out: Collector) -> None:
         """Input `port` has ended."""
+
+    def flush(self, out: Collector) -> None:
+        """Work on what was put off to be worked on together with more.
+
+        Called before a barrier goes by and before those behind are told not to wait: what came before is answered.
+        """
 
     def absorb(self, other: Any, mine: Mine) -> None:
         """Take the state of another instance as far as its keys are owned by this one.

@@ -7,6 +7,7 @@ import polars as pl
 from streame.core.clock import Clock
 from streame.core.time import Mask
 from streame.runtime.graph import Graph, OperatorVertex
+from streame.runtime.operators.paged import PagedOperator, is_paged, pages_of
 from streame.runtime.partition import owners
 from streame.runtime.source_task import SourceTask
 from streame.runtime.stage import Stage
@@ -43,7 +44,10 @@ def restore(
         if name not in kept or not states or not instances[0].keeps:
             continue
         instances.sort(key=lambda stage: stage.instance)
-        if len(states) == len(instances):
+        if not isinstance(instances[0].operator, PagedOperator) and any(map(is_paged, states)):
+            states = [part for state in states for part in pages_of(state)]
+            _share_out(graph, name, states, instances, clock)
+        elif len(states) == len(instances):
             for stage, state in zip(instances, states, strict=True):
                 stage.restore(state.values())
         else:
@@ -59,6 +63,8 @@ def _share_out(
     others = [_opened(name, vertex, state, clock) for state in states]
     for stage in instances:
         stage.absorb(others, _mine(stage.instance, len(instances)))
+    for other in others:
+        other.operator.close(failed=False)
 
 
 def _opened(name: str, vertex: OperatorVertex, state: RecoveredState, clock: Clock) -> Stage:

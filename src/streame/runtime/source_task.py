@@ -171,6 +171,8 @@ class SourceTask:
             self._wake.clear()
 
     def _send_barrier(self, checkpoint: int) -> None:
+        for stage in self.outputs.inline:
+            stage.flush()
         if self.checkpointer is not None:
             self.checkpointer.reached(checkpoint, self.part())
         self.outputs.barrier(checkpoint)

@@ -105,6 +105,15 @@ class Stage(Savable):
         for other in going:
             self.operator.absorb(other.operator, mine)
 
+    def flush(self) -> None:
+        """Before a barrier: let operators work on what they have put off, here and in the stages within this one."""
+        if not self.finished:
+            with noted(self.name):
+                self.operator.flush(self.outputs)
+            self._settle()
+        for stage in self.outputs.inline:
+            stage.flush()
+
     def barrier(self, checkpoint: int) -> None:
         """Send a barrier behind all that was sent so far; nothing where the end was sent."""
         if not self.finished:
@@ -169,6 +178,7 @@ class Stage(Savable):
             return
         with noted(self.name):
             if isinstance(change, Idle):
+                self.operator.flush(self.outputs)
                 self.outputs.watermark(None)
             else:
                 self.operator.on_watermark(change, self.outputs)
@@ -222,6 +232,7 @@ class Stage(Savable):
         self._measured_us, self._measure_at_us = now_us, None
         size = self.operator.state_size()
         self.metrics.state_rows, self.metrics.state_bytes = size.rows, size.bytes
+        self.metrics.state_disk_bytes = size.disk_bytes
 
     def _set_timer(self, time_us: int | None) -> None:
         self.timer_us = time_us

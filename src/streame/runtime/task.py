@@ -161,6 +161,7 @@ class OperatorTask:
         """
         if checkpoint is None:
             return
+        self._stage.flush()
         if self.checkpointer is not None and not self._stage.finished:
             self.checkpointer.reached(checkpoint, self.part())
         self._stage.barrier(checkpoint)

@@ -7,7 +7,7 @@ finds attributes that change and are in neither.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeGuard
 from weakref import ReferenceType, ref
 
 import numpy as np
@@ -18,6 +18,8 @@ Array: TypeAlias = npt.NDArray[Any]
 Tree: TypeAlias = Any
 """A JSON value, in which `{"$leaf": number}` stands for a large part and `{"$bytes": hex}` for a few bytes."""
 
+Data: TypeAlias = Array | pl.DataFrame | pl.Series
+
 CHUNK_ROWS = 65_536
 """The elements of an array, or rows of a frame, that are written and found unchanged together."""
 
@@ -26,6 +28,44 @@ Mine: TypeAlias = Callable[[pl.DataFrame], npt.NDArray[np.bool_]]
 
 Changed: TypeAlias = npt.NDArray[np.bool_]
 """For each chunk of an array or a frame whether it may have changed since the last snapshot; those behind have not."""
+
+
+class Kept(Protocol):
+    """A large part of a state that is not in memory, and never changes."""
+
+    @property
+    def version(self) -> str:
+        """The same for equal contents, other for others."""
+
+    def load(self) -> Data:
+        """The part; an array may be written to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """A part of the state of an object that is saved and restored without being in memory as a whole.
+
+    Args:
+        tree: its plain values.
+        leaf: gives its large parts, by their number in the tree.
+    """
+
+    tree: Tree
+    leaf: "Callable[[int], Data | Kept]"
+
+    def values(self) -> Any:
+        """All of it, as `Savable.restore` takes it."""
+        return plain_values(self.tree, lambda number: loaded(self.leaf(number)))
+
+
+def loaded(data: "Data | Kept") -> Data:
+    """A large part in memory."""
+    return data.load() if is_kept(data) else data  # type: ignore[return-value]
+
+
+def is_kept(data: "Data | Kept") -> TypeGuard[Kept]:
+    """Whether a large part is not in memory."""
+    return not isinstance(data, np.ndarray | pl.DataFrame | pl.Series)
 
 
 class Savable:
@@ -40,8 +80,8 @@ class Savable:
     def saved(self) -> dict[str, Any]:
         """Its state, in parts that can be saved.
 
-        Those are plain values, numpy arrays without objects, Polars frames and series, other savable objects, and
-        lists and dicts (with texts as keys) of all these. Tuples come back as lists.
+        Those are plain values, numpy arrays without objects, Polars frames and series, other savable objects, parts
+        that are apart, and lists and dicts (with texts as keys) of all these. Tuples come back as lists.
         """
         return {name: getattr(self, name) for name in self.SAVED}
 
@@ -88,12 +128,12 @@ class Leaf:
 
     Args:
         path: where it is in the tree: the same in every snapshot of the same object.
-        data: an array, a frame, or a series.
+        data: an array, a frame, or a series; or where it is kept.
         changed: for each chunk whether it may have changed since the last snapshot; `None` if nobody knows.
     """
 
     path: str
-    data: Array | pl.DataFrame | pl.Series
+    data: Data | Kept
     changed: Changed | None = None
 
 
@@ -151,6 +191,10 @@ class Shadow:
         copy[known:] = array[known:]
         return copy, changed
 
+    def frame(self, frame: pl.DataFrame | pl.Series) -> pl.DataFrame | pl.Series:
+        """The rows of a frame as they are now: frames do not change, but belong to one thread."""
+        return frame.clone()
+
     def changed(self, path: str, frame: pl.DataFrame | pl.Series) -> Changed | None:
         """Which chunks of a frame or series may differ from the last snapshot.
 
@@ -165,6 +209,22 @@ class Shadow:
         self._frames, self._seen = self._seen, {}
         self._copies = {path: self._copies[path] for path in self._used}
         self._lengths, self._used = self._used, {}
+
+
+class InPlace(Shadow):
+    """No copies at all: for an object that is written before it changes again."""
+
+    def copy(self, path: str, array: Array, changed: Changed | None) -> tuple[Array, Changed | None]:
+        """The array itself."""
+        return array, changed
+
+    def frame(self, frame: pl.DataFrame | pl.Series) -> pl.DataFrame | pl.Series:
+        """The frame itself."""
+        return frame
+
+    def changed(self, path: str, frame: pl.DataFrame | pl.Series) -> Changed | None:
+        """Nobody asks."""
+        return None
 
 
 @dataclass(slots=True)
@@ -188,7 +248,10 @@ class _Taking:
                 copy, changed = self.shadow.copy(path, value, changed)
                 return self._leaf(Leaf(path, copy, changed))
             case pl.DataFrame() | pl.Series():
-                return self._leaf(Leaf(path, value.clone(), self.shadow.changed(path, value)))
+                going, changed = self.shadow.frame(value), self.shadow.changed(path, value)
+                return self._leaf(Leaf(path, going, changed))
+            case Apart():
+                return {"$apart": self.tree(plain_values(value.tree, value.leaf), path)}
             case Savable():
                 parts = value.saved()
                 tree = {name: self.tree(part, f"{path}/{name}", value) for name, part in parts.items()}
@@ -199,7 +262,8 @@ class _Taking:
                 return {key: self.tree(each, f"{path}/{key}") for key, each in value.items()}
             case list() | tuple():
                 return [self.tree(each, f"{path}/{number}") for number, each in enumerate(value)]
-        raise AssertionError(f"{path}: a {type(value).__name__} cannot be saved")
+        assert hasattr(value, "load"), f"{path}: a {type(value).__name__} cannot be saved"
+        return self._leaf(Leaf(path, value))
 
     def _leaf(self, leaf: Leaf) -> Tree:
         self.leaves.append(leaf)
@@ -219,14 +283,17 @@ def take_snapshot(savable: Savable, shadow: Shadow) -> Snapshot:
     return Snapshot(tree, taking.leaves)
 
 
-def plain_values(tree: Tree, leaf: Callable[[int], Array | pl.DataFrame | pl.Series]) -> Any:
+def plain_values(tree: Tree, leaf: Callable[[int], Data | Kept]) -> Any:
     """The values of a tree, with its large parts, as `Savable.restore` takes them.
 
     Args:
         tree: the tree of a snapshot.
-        leaf: gives a large part by its number; an array must be one that may be written to.
+        leaf: gives a large part by its number; an array must be one that may be written to. Those of what is apart
+            are only asked for by whoever wants its values.
     """
     match tree:
+        case {"$apart": part}:
+            return Apart(part, leaf)
         case {"$leaf": int(number)}:
             return leaf(number)
         case {"$bytes": str(digits)}:
@@ -241,8 +308,8 @@ def plain_values(tree: Tree, leaf: Callable[[int], Array | pl.DataFrame | pl.Ser
 def restore_snapshot(savable: Savable, snapshot: Snapshot) -> None:
     """Put a snapshot into an object that was made in the same way as the one it was taken of. Arrays are copied."""
 
-    def part(number: int) -> Array | pl.DataFrame | pl.Series:
-        data = snapshot.leaves[number].data
+    def part(number: int) -> Data:
+        data = loaded(snapshot.leaves[number].data)
         return data.copy() if isinstance(data, np.ndarray) else data.clone()
 
     savable.restore(plain_values(snapshot.tree, part))

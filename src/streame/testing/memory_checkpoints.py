@@ -7,9 +7,8 @@ import numpy as np
 
 from streame.core.staging import Decided, Json, Outbox, OutboxFile, Staged
 from streame.errors import CheckpointError
-from streame.state.checkpoint.leaves import Data
 from streame.state.checkpoint.store import CheckpointStore, Draft, Recovered, RecoveredState, Written
-from streame.state.snapshot import Snapshot
+from streame.state.snapshot import Data, Snapshot, loaded
 
 
 class MemoryCheckpoints(CheckpointStore):
@@ -99,7 +98,7 @@ class _MemoryFile:
 
 def _kept(snapshot: Snapshot) -> RecoveredState:
     """A snapshot of which nothing changes any more: arrays are copied, frames never change."""
-    leaves: Sequence[Data] = [_copy(leaf.data) for leaf in snapshot.leaves]
+    leaves: Sequence[Data] = [_copy(loaded(leaf.data)) for leaf in snapshot.leaves]
     return RecoveredState(_through_json(snapshot.tree), lambda number: _copy(leaves[number]))
 
 

@@ -15,10 +15,9 @@ from polars.testing import assert_frame_equal, assert_series_equal
 
 from streame.errors import CheckpointDamaged, CheckpointError
 from streame.state.checkpoint import leaves, packs
-from streame.state.checkpoint.leaves import Data
 from streame.state.checkpoint.manifest import Manifest, Output, SavedState
 from streame.state.checkpoint.packs import PACKS_MAX, Known, PackWriting, read_leaf, retired_packs
-from streame.state.snapshot import CHUNK_ROWS, Leaf, Savable, Shadow, Snapshot, take_snapshot
+from streame.state.snapshot import CHUNK_ROWS, Data, Leaf, Savable, Shadow, Snapshot, take_snapshot
 from tests.storage.memory_disk import MemoryDisk
 
 AT = datetime(2024, 1, 1)  # noqa: DTZ001 - a local time

@@ -34,4 +34,5 @@ def _(node: GroupBy, lowering: Lowering) -> Rows:
         emission=node.emission,
     )
     edge = Edge(upstream, key=key if parallelism > 1 else None)
-    return lowering.add(node.name, make, (edge,), parallelism, refuses=True)
+    keys = lowering.keys(node, key.names())
+    return lowering.add(node.name, make, (edge,), parallelism, refuses=True, keys=keys)

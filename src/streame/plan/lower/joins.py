@@ -41,7 +41,8 @@ def _(node: TableJoin, lowering: Lowering) -> Rows:
         Edge(stream, 0, key=left, bounded=not (bounded and lowering.feeds_a_table(stream))),
         Edge(table, 1, key=right),
     )
-    return lowering.add(node.name, make, edges, parallelism)
+    keys = lowering.keys(node, node.left_on, node.right_on)
+    return lowering.add(node.name, make, edges, parallelism, keys=keys)
 
 
 @lower_node.register(IntervalJoin)
@@ -56,7 +57,8 @@ def _(node: IntervalJoin, lowering: Lowering) -> Rows:
         lower=node.lower,
         upper=node.upper,
     )
-    return lowering.add(node.name, make, edges, instances)
+    keys = lowering.keys(node, node.keys.left, node.keys.right)
+    return lowering.add(node.name, make, edges, instances, keys=keys)
 
 
 @lower_node.register(AsofJoin)
@@ -76,7 +78,8 @@ def _(node: AsofJoin, lowering: Lowering) -> Rows:
         exact=node.exact,
         by_position=by_position,
     )
-    return lowering.add(node.name, make, edges, instances)
+    keys = lowering.keys(node, node.keys.left, node.keys.right)
+    return lowering.add(node.name, make, edges, instances, keys=keys)
 
 
 @lower_node.register(StreamJoin)
@@ -91,7 +94,8 @@ def _(node: StreamJoin, lowering: Lowering) -> Rows:
         changes=(node.input.is_changes, node.other.is_changes),
         ttl=node.ttl,
     )
-    return lowering.add(node.name, make, edges, instances)
+    keys = lowering.keys(node, node.keys.left, node.keys.right)
+    return lowering.add(node.name, make, edges, instances, keys=keys)
 
 
 def _keyed_edges(node: StreamsJoin, lowering: Lowering) -> tuple[tuple[Edge, Edge], int]:

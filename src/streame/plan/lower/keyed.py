@@ -88,4 +88,5 @@ def _add(node: KeyedAggregate, lowering: Lowering, upstream: str, make: Callable
     parallelism = lowering.instances(node) if node.keys else 1
     schema = node.input.schema
     key = pl.Schema({column: schema[column] for column, _ in node.keys}) if parallelism > 1 else None
-    return lowering.add(node.name, make, (Edge(upstream, key=key),), parallelism, refuses=True)
+    edges, keys = (Edge(upstream, key=key),), lowering.keys(node, [column for column, _ in node.keys])
+    return lowering.add(node.name, make, edges, parallelism, refuses=True, keys=keys)

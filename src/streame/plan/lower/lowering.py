@@ -20,8 +20,11 @@ from streame.runtime.letters import RefusalPolicy
 from streame.runtime.operator import Operator
 from streame.runtime.operators.chain import ChainOperator
 from streame.runtime.operators.merge import MergeOperator
+from streame.runtime.operators.paged import Memory, PagedOperator, scratch_folder
 from streame.runtime.operators.sink import SinkOperator
+from streame.runtime.paging import MemoryBudget
 from streame.runtime.steps import Step
+from streame.storage.scratch import Scratch
 
 CHAIN_NAMES_MAX = 4
 """How many verbs the name of a chain lists; a longer one names the first and the last."""
@@ -61,6 +64,7 @@ class Lowering:
     ordered: set[str] = field(default_factory=set)
     mixed: set[str] = field(default_factory=set)
     names: Names = field(default_factory=dict)
+    memory: Memory | None = None
 
     def graph(self, errors: Callable[[], Sink] | None) -> Graph:
         """All vertices.
@@ -69,6 +73,8 @@ class Lowering:
             errors: makes the sink of all dead letters.
         """
         self.names = operator_names(self.writes)
+        if self.config.memory_limit is not None:
+            self.memory = Memory(MemoryBudget(self.config.memory_limit), Scratch(scratch_folder(self.config)))
         self.in_order = {id(node) for root in _ordered(self.writes) for node in walk(root)}
         counts = consumer_counts(self.writes)
         for node in walk(*self.writes):
@@ -177,6 +183,10 @@ class Lowering:
         """How many instances of a keyed verb are to run: one where the order of its rows decides something."""
         return 1 if id(node) in self.in_order else self.config.parallelism
 
+    def keys(self, node: Node, *columns: Sequence[str]) -> Sequence[Sequence[str]]:
+        """The key columns of the inputs of a keyed verb; none where there is no key, or the order of its rows counts."""
+        return columns if id(node) not in self.in_order and all(columns) else ()
+
     def add(
         self,
         name: str,
@@ -186,6 +196,7 @@ class Lowering:
         *,
         separate: bool = False,
         refuses: bool = False,
+        keys: Sequence[Sequence[str]] = (),
     ) -> Rows:
         """Add an operator.
 
@@ -196,7 +207,10 @@ class Lowering:
             parallelism: how many instances run.
             separate: whether it has a task of its own.
             refuses: whether it may set rows aside.
+            keys: for each input the columns by which its state can be put on pages; empty where it cannot.
         """
+        if self.memory is not None and keys:
+            make = partial(PagedOperator, make, keys, self.memory)
         assert name not in self.vertices, name
         self.vertices[name] = OperatorVertex(name, make, inputs, parallelism, separate)
         self.above[name] = frozenset({name}).union(*(self.above[edge.upstream] for edge in inputs))

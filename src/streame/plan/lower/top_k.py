@@ -34,4 +34,5 @@ def _(node: TopK, lowering: Lowering) -> Rows:
     )
     parallelism = lowering.instances(node) if node.keys else 1
     key = pl.Schema({name: schema[name] for name in node.keys}) if parallelism > 1 else None
-    return lowering.add(node.name, make, (Edge(upstream, key=key),), parallelism)
+    keys = lowering.keys(node, node.keys)
+    return lowering.add(node.name, make, (Edge(upstream, key=key),), parallelism, keys=keys)

@@ -38,4 +38,5 @@ def _(node: Unique, lowering: Lowering) -> Rows:
             make = partial(SingleRowsOperator, keys=keys, schema=node.schema)
     parallelism = 1 if node.in_order else lowering.instances(node)
     edge = Edge(upstream, key=keys if parallelism > 1 else None)
-    return lowering.add(node.name, make, (edge,), parallelism, refuses=node.waits)
+    paged = () if node.in_order else lowering.keys(node, keys.names())
+    return lowering.add(node.name, make, (edge,), parallelism, refuses=node.waits, keys=paged)

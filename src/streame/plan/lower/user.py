@@ -36,4 +36,5 @@ def _(node: MapWithState, lowering: Lowering) -> Rows:
         in_order=node.in_order,
         ttl=node.ttl,
     )
-    return lowering.add(node.name, make, (Edge(upstream, key=key),), parallelism, refuses=True)
+    edges, keys = (Edge(upstream, key=key),), lowering.keys(node, work.key_columns)
+    return lowering.add(node.name, make, edges, parallelism, refuses=True, keys=keys)

@@ -31,4 +31,5 @@ def _(node: WindowAggregate, lowering: Lowering) -> Rows:
     )
     make = partial(WindowOperator, setup, lowering.policy(upstream))
     key = pl.Schema({column: schema[column] for column in columns}) if parallelism > 1 else None
-    return lowering.add(node.name, make, (Edge(upstream, key=key),), parallelism, refuses=True)
+    edges, keys = (Edge(upstream, key=key),), lowering.keys(node, columns)
+    return lowering.add(node.name, make, edges, parallelism, refuses=True, keys=keys)

@@ -47,7 +47,6 @@ class SinkOperator(Operator):
         self._flushing = False
         self._opened = False
         self._given_up = threading.Event()
-        self.waits_for_room = False
 
     def open(self, context: OperatorContext) -> None:
         """Open the sink."""

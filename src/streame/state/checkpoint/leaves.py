@@ -9,10 +9,9 @@ import polars as pl
 from polars._typing import PolarsDataType
 
 from streame.errors import CheckpointError
-from streame.state.snapshot import CHUNK_ROWS, Array
+from streame.state.snapshot import CHUNK_ROWS, Array, Data
 from streame.storage.disk import Bytes
 
-Data: TypeAlias = Array | pl.DataFrame | pl.Series
 Kind: TypeAlias = Literal["array", "frame", "series"]
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from streame.core.staging import Decided, Outbox, Staged
 from streame.errors import CheckpointError
 from streame.state.checkpoint.collect import collect
-from streame.state.checkpoint.leaves import Data
 from streame.state.checkpoint.manifest import Manifest, SavedState
 from streame.state.checkpoint.outbox import LocalOutbox
 from streame.state.checkpoint.ownership import claim
@@ -22,6 +21,7 @@ from streame.state.checkpoint.store import (
     stored_pieces,
 )
 from streame.state.checkpoint.writing import CheckpointWriter
+from streame.state.snapshot import Data
 from streame.storage.disk import Disk, Files, LocalDisk
 
 

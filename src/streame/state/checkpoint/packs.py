@@ -2,12 +2,12 @@
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from xxhash import xxh3_128, xxh3_128_hexdigest
 
 from streame.errors import CheckpointDamaged
 from streame.state.checkpoint.leaves import (
-    Data,
     chunk_count,
     decode_frame,
     dtype_of,
@@ -18,7 +18,7 @@ from streame.state.checkpoint.leaves import (
 )
 from streame.state.checkpoint.manifest import Chunk, Manifest, SavedLeaf, SavedState, StoredFile, chunks_of
 from streame.state.checkpoint.sealed import FORMAT_VERSION
-from streame.state.snapshot import CHUNK_ROWS, Changed, Leaf, Snapshot
+from streame.state.snapshot import CHUNK_ROWS, Changed, Data, Leaf, Snapshot, is_kept, loaded
 from streame.storage.disk import Bytes, Files
 
 PACKS_MAX = 64
@@ -27,16 +27,21 @@ PACKS_MAX = 64
 FIRST_LINE = f"streame pack {FORMAT_VERSION}\n".encode()
 """Of every pack."""
 
+LeafKey: TypeAlias = tuple[str, int, str]
+"""The name of an operator, the number of an instance, the path of a leaf."""
+
 
 class Known:
     """What the last checkpoint has of each leaf, and which of its packs are to be given up.
 
     Args:
         last: the manifest of the last checkpoint that was decided.
+        versions: what that had of leaves that were not in memory.
     """
 
-    def __init__(self, last: Manifest | None) -> None:
-        self._leaves: dict[tuple[str, int, str], SavedLeaf] = {}
+    def __init__(self, last: Manifest | None, versions: Mapping[LeafKey, str] | None = None) -> None:
+        self._leaves: dict[LeafKey, SavedLeaf] = {}
+        self._versions = versions or {}
         self.retired: frozenset[str] = frozenset()
         if last is not None:
             self._leaves = {
@@ -46,6 +51,13 @@ class Known:
                 for leaf in state.leaves
             }
             self.retired = retired_packs(last)
+
+    def whole(self, key: LeafKey, version: str) -> SavedLeaf | None:
+        """A leaf that was not in memory as it is in the last checkpoint, if it is the same and nothing of it is given up."""
+        leaf = self._leaves.get(key)
+        if leaf is None or self._versions.get(key) != version:
+            return None
+        return leaf if self.retired.isdisjoint(chunk.pack for chunk in leaf.chunks) else None
 
     def leaf(self, operator: str, instance: int, like: SavedLeaf) -> SavedLeaf:
         """A leaf in the last checkpoint, if it was of the same kind; else one without chunks.
@@ -87,6 +99,7 @@ class PackWriting:
     hints: bool
     operators: dict[str, tuple[SavedState, ...]] = field(default_factory=dict)
     length: int = 0
+    versions: dict[LeafKey, str] = field(default_factory=dict)
     _digest: xxh3_128 = field(default_factory=xxh3_128)
 
     def parts(self, operators: Mapping[str, Sequence[Snapshot]]) -> Iterator[Bytes]:
@@ -112,7 +125,13 @@ class PackWriting:
 
     def _leaf(self, operator: str, instance: int, leaf: Leaf) -> Generator[Bytes, None, SavedLeaf]:
         """The new chunks of a leaf; as a generator it returns what becomes of the leaf."""
-        data = leaf.data
+        if is_kept(leaf.data):
+            key, version = (operator, instance, leaf.path), leaf.data.version
+            self.versions[key] = version
+            if (same := self.known.whole(key, version)) is not None:
+                return same
+        data = loaded(leaf.data)
+        leaf = replace(leaf, data=data)
         refuse_unsavable(data, f"the state of {operator}, {leaf.path}")
         now = SavedLeaf(leaf.path, kind_of(data), dtype_of(data), data.shape, ())
         before = self.known.leaf(operator, instance, now)

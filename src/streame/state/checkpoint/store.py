@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from streame.core.staging import Decided, Json, Outbox, Staged
-from streame.state.checkpoint.leaves import Data
-from streame.state.snapshot import Snapshot, Tree, plain_values
+from streame.state.snapshot import Data, Snapshot, Tree, plain_values
 
 
 @dataclass(frozen=True, slots=True)

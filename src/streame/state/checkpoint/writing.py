@@ -3,7 +3,7 @@
 import errno
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 import polars as pl
@@ -21,7 +21,7 @@ from streame.state.checkpoint.manifest import (
     next_history,
 )
 from streame.state.checkpoint.outbox import stored_file
-from streame.state.checkpoint.packs import Known, PackWriting
+from streame.state.checkpoint.packs import Known, LeafKey, PackWriting
 from streame.state.checkpoint.recovery import SHOWN, SHOWN_BYTES, manifest_path
 from streame.state.checkpoint.store import Draft, Written, stored_pieces
 from streame.storage.disk import Disk
@@ -46,6 +46,8 @@ class CheckpointWriter:
     last: Manifest | None
     reserved: int = 0
     """How many bytes must be free before a checkpoint is begun."""
+    versions: Mapping[LeafKey, str] = field(default_factory=dict)
+    """What the last checkpoint has of leaves that were not in memory."""
 
     def write(self, draft: Draft) -> Written:
         """See `CheckpointStore.write`."""
@@ -60,7 +62,7 @@ class CheckpointWriter:
             f"{SHOWN}.tmp",
         ]
         try:
-            manifest, written = self._prepare(draft, number, attempt, pack)
+            manifest, written, versions = self._prepare(draft, number, attempt, pack)
             self.disk.rename(f"{manifest_path(number)}.tmp", manifest_path(number))  # S5
         except OSError as error:
             if error.errno not in DISK_FULL:
@@ -74,11 +76,13 @@ class CheckpointWriter:
                     self.disk.remove(path)
             raise
         self._decide(number)
-        self.last, self.reserved = manifest, 2 * written
+        self.last, self.reserved, self.versions = manifest, 2 * written, versions
         return Written(number, written, sum(chunk.length for chunk in chunks_of(manifest.operators)))
 
-    def _prepare(self, draft: Draft, number: int, attempt: int, pack: str) -> tuple[Manifest, int]:
-        """S1 to S4; returns the manifest and how many bytes were written."""
+    def _prepare(
+        self, draft: Draft, number: int, attempt: int, pack: str
+    ) -> tuple[Manifest, int, Mapping[LeafKey, str]]:
+        """S1 to S4; returns the manifest, how many bytes were written, and the versions of leaves not in memory."""
         disk = self.disk
         if disk.size(manifest_path(number)) is not None:
             raise CheckpointError(
@@ -91,7 +95,7 @@ class CheckpointWriter:
         if self.reserved:
             disk.reserve(f"state/{number}/room.tmp", self.reserved)
             disk.remove(f"state/{number}/room.tmp")
-        writing = PackWriting(pack, Known(self.last), draft.hints)
+        writing = PackWriting(pack, Known(self.last, self.versions), draft.hints)
         parts = writing.parts(draft.operators)
         first = next(parts, None)
         if first is not None:  # S1
@@ -112,7 +116,7 @@ class CheckpointWriter:
         failpoint("S4.written")
         must_last(disk.sync, f"{manifest_path(number)}.tmp")
         failpoint("S4.after")
-        return manifest, writing.length + len(content)
+        return manifest, writing.length + len(content), writing.versions
 
     def _decide(self, number: int) -> None:
         """S6: from here on the checkpoint counts. After an error nobody knows whether it does."""
