@@ -10,7 +10,7 @@ from typing import TypeVar
 from streame.storage.disk import Bytes, LocalDisk
 from streame.testing.contracts import Crashed
 
-ALL_MAX = 64
+ALL_MAX = 16
 """So many states after one operation are all looked at; of more, as many at random."""
 
 T = TypeVar("T")

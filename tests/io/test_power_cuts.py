@@ -31,7 +31,7 @@ Fresh = Callable[..., Path]
 
 
 def make_parquet(place: Path, disk: Disk) -> PartFiles:
-    return PartFiles(place, ParquetEncoder(), PartLimits(rows=2), disk=disk)
+    return PartFiles(place, ParquetEncoder(), PartLimits(rows=3), disk=disk)
 
 
 def make_ndjson(place: Path, disk: Disk) -> PartFiles:
