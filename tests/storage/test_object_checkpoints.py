@@ -249,8 +249,11 @@ def _begin_elsewhere(bucket: Bucket, folder: Path, number: int) -> None:
         assert process.goes_on_from_here()
         world.assert_complete()
     assert min(world.published) > number
+    world.records = 10
+    Process(world, "third", savepoint=folder / "removed since").run()
+    world.assert_complete()
     with pytest.raises(CheckpointError, match="savepoint of job 'copying', not of 'another'"):
-        ObjectCheckpoints(ObjectStore(elsewhere), "another", "x", savepoint=folder)
+        ObjectCheckpoints(ObjectStore(MemoryBucket()), "another", "x", savepoint=folder).claim()
     begun = MemoryBucket()
     plain = Process(World(begun, 9), "plain")
     plain.checkpoints.claim()

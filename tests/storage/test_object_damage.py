@@ -51,7 +51,7 @@ def test_flipped_bits_anywhere_are_noticed(seed: int) -> None:
     run_a_job(bucket, 5)
     store, random = ObjectStore(bucket, QUICK), Random(seed)
     manifest = read_checkpoint(store)
-    needed = [f"m/{manifest.number}.json", "FORMAT", *(file.path for file in manifest.files)]
+    needed = [f"m/{manifest.number}.json", "FORMAT", "FIRST", *(file.path for file in manifest.files)]
     for _ in range(150):
         objects = dict(bucket.objects)
         name = random.choice(needed)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from streame.errors import CheckpointError, Superseded
 from streame.state.checkpoint.collect import KEPT
@@ -37,7 +38,7 @@ class Place:
         epoch: what this process has claimed.
         owner: its name.
         first: the number of the first manifest of all.
-        savepoint: what the job begins from if it has no checkpoint yet.
+        savepoint: the folder of what the job begins from if it has no checkpoint yet.
     """
 
     store: ObjectStore
@@ -46,7 +47,7 @@ class Place:
     epoch: int
     owner: str
     first: int
-    savepoint: Savepoint | None
+    savepoint: Path | None
 
     def highest(self) -> int:
         """The number of the highest manifest; 0 if there is none."""
@@ -152,7 +153,7 @@ def _close(place: Place, found: FoundObjects, source: Owned | None) -> Owned | N
     """Put a manifest of our own behind the highest; `None` if an older owner was faster."""
     number = found.highest + 1
     if source is None and place.savepoint is not None:
-        owned = _begin(place, place.savepoint)
+        owned = _begin(place, Savepoint.at(place.savepoint, place.job))
     else:
         owned = repeated(source, number, place.epoch, place.owner, place.job)
     try:

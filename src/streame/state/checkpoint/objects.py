@@ -52,7 +52,7 @@ def checkpoints_on_s3(
 
     Raises:
         PlanError: when the URL cannot be understood, or the package obstore is missing.
-        CheckpointError: when one of the keys is missing, or the savepoint cannot be used.
+        CheckpointError: when one of the keys is missing.
     """
     return ObjectCheckpoints(ObjectStore(S3Bucket(url, environment)), job, new_owner(), savepoint=savepoint)
 
@@ -79,7 +79,7 @@ class ObjectCheckpoints(CheckpointStore):
     ) -> None:
         self._store, self._job, self._owner, self._scratch = store, job, owner, scratch
         self._spool = Spool(store, scratch)
-        self._savepoint = None if savepoint is None else Savepoint.at(savepoint, job)
+        self._savepoint = savepoint
         self._epoch = self._first = 0
         self._last: Owned | None = None
         self._known: dict[int, Owned] = {}
@@ -105,7 +105,8 @@ class ObjectCheckpoints(CheckpointStore):
             )
         self._first = self._agree_on_first()
         while not self._epoch:
-            epoch = 1 + max((int(name) for name in self._spool.names("epoch")), default=0)
+            claimed = [int(name) for name in self._spool.names("epoch") if name.isdecimal()]
+            epoch = 1 + max(claimed, default=0)
             try:
                 self._store.put_new(f"epoch/{epoch}", self._owner.encode())
             except Taken:
@@ -206,17 +207,21 @@ class ObjectCheckpoints(CheckpointStore):
 
     def _agree_on_first(self) -> int:
         """The number of the first manifest: that of a savepoint, or 1. Whoever came first has said so for all."""
-        mine = 1 if self._savepoint is None else self._savepoint.number
         try:
-            self._store.put_new("FIRST", seal("first", b"%d" % mine))
-        except Taken as taken:
-            first = unseal("first", taken.there)
-            if not isinstance(first, bytes):
-                raise CheckpointError(
-                    f"{self._store.where}: the object FIRST is damaged; restore it"
-                ) from None
-            return int(first)
-        return mine
+            said = self._store.get("FIRST")
+        except FileNotFoundError:
+            mine = 1 if self._savepoint is None else Savepoint.at(self._savepoint, self._job).number
+            said = seal("first", b"%d" % mine)
+            try:
+                self._store.put_new("FIRST", said)
+            except Taken as taken:
+                said = taken.there
+        first = unseal("first", said)
+        if not isinstance(first, bytes):
+            raise CheckpointError(
+                f"{self._store.where}: the object FIRST is damaged, or of a newer version of Streame; restore it"
+            )
+        return int(first)
 
     def _prove_create_only(self) -> None:
         """Refuse a store in which a name can be given twice: nothing would stop a second writer."""
