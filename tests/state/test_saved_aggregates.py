@@ -13,7 +13,7 @@ from streame.core.aggregates import split_aggregates
 from streame.core.expressions import parse_exprs
 from streame.state import snapshot as snapshots
 from streame.state.aggregates import AggregateState, touched, user
-from streame.state.snapshot import Shadow, Snapshot, restore_snapshot, take_snapshot
+from streame.state.snapshot import Shadow, Snapshot, loaded, restore_snapshot, take_snapshot
 from tests.core.aggregate_table import KEPT, SCHEMA, SPLIT
 from tests.core.aggregate_values import rows
 from tests.properties.running import examples
