@@ -128,4 +128,4 @@ def _remove_if_left(folder: Path) -> None:
 
 def _remove(path: str) -> None:
     with suppress(OSError):
-        os.unlink(path)
+        Path(path).unlink()
