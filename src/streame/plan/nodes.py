@@ -12,7 +12,7 @@ from streame.core.deadletters import DEAD_LETTER_SCHEMA, OnError
 from streame.core.expressions import NamedExpr
 from streame.core.time import EventTime
 from streame.io.file_sinks import FileOutput
-from streame.io.sink import Sink
+from streame.io.sink import Delivery, Sink
 from streame.io.source import Source
 
 
@@ -359,6 +359,7 @@ class Write(Node):
         target: the place that no other sink of the job may write, if there is one.
         loop: the event loop that must run for rows to go out, if there is one.
         file: where and how it writes, if it is one that writes files.
+        delivery: what a job with checkpoints promises of its rows.
     """
 
     input: Node
@@ -369,6 +370,7 @@ class Write(Node):
     target: str | None = None
     loop: AbstractEventLoop | None = None
     file: FileOutput | None = None
+    delivery: Delivery = "exactly_once"
 
     @property
     def schema(self) -> pl.Schema:
