@@ -28,6 +28,9 @@ from tests.runtime.recorder import OperatorBench, Recorder
 
 Make = Callable[[], Operator]
 
+LONG = 10
+"""Seconds after which nothing waits for a timer any more that an operator under test had set."""
+
 
 @dataclass(frozen=True)
 class Push:
@@ -261,6 +264,10 @@ def check_rescaled(
             if part is not None:
                 instance.do(part)
             got.append(instance.said())
+        if isinstance(step, Pass) and step.seconds >= LONG:  # every timer has fired that was set
+            assert _folded(said.rows for said in got) == _folded(
+                said.rows for said in expected[: number + 1]
+            ), f"step {number}"
         reached = [reached, *expected[number].watermarks][-1]
         if reached is not None:
             together = min(each.reached for each in instances)

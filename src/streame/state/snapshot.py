@@ -124,7 +124,7 @@ class Shadow:
     @property
     def nbytes(self) -> int:
         """The size in memory."""
-        return sum(copy.nbytes for copy in self._copies.values())
+        return sum(copy[: self._lengths.get(path, 0)].nbytes for path, copy in self._copies.items())
 
     def copy(self, path: str, array: Array, changed: Changed | None) -> tuple[Array, Changed | None]:
         """The elements of an array as they are now, and which chunks may differ from the last snapshot."""
@@ -132,9 +132,8 @@ class Shadow:
         if kept is None or kept.dtype != array.dtype or kept.shape[1:] != array.shape[1:]:
             kept, known, changed = np.empty((0, *array.shape[1:]), array.dtype), 0, None
         if len(kept) < len(array):
-            # Arrays grow by a few elements at a time, and what was never written takes no memory.
-            room = max(len(array), len(kept) + len(kept) // 2)
-            more = np.empty((room, *array.shape[1:]), array.dtype)
+            # Arrays grow by a few elements at a time, and what is never written takes no memory.
+            more = np.empty((2 * len(array), *array.shape[1:]), array.dtype)
             if changed is not None:
                 more[:known] = kept[:known]
             kept = more
