@@ -322,7 +322,11 @@ def _resumed(make: Make, old: Instance, snapshot: Snapshot) -> Instance:
 def _shared_out(
     make: Make, keys: Sequence[pl.Schema], olds: Sequence[Instance], width: int
 ) -> list[Instance]:
-    """So many new instances that go on together where others stand; timers are set for the earliest of theirs."""
+    """So many new instances that go on together where others stand; timers are set for the earliest of theirs.
+
+    Those that have finished have nothing to hand over.
+    """
+    olds = [old for old in olds if not old.operator.finished] or olds
     snapshots = [through_bytes(old.snapshot()) for old in olds]
     timers = [old.bench.timer_us for old in olds if old.bench.timer_us is not None]
     least = min(olds, key=lambda old: old.reached)

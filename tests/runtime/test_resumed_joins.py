@@ -114,6 +114,7 @@ def table_join(**settings: Any) -> TableJoinOperator:
     nulls_equal=hs.booleans(),
     positions=hs.booleans(),
 )
+@example(seed=1381421, how="left", wait=11, changes=False, nulls_equal=False, positions=False)
 def test_a_table_join_goes_on(
     kind: str, seed: int, how: Any, wait: int, changes: bool, nulls_equal: bool, positions: bool
 ) -> None:

@@ -22,9 +22,10 @@ class _Side:
         self._offset = 0
 
     def frame(self, now: int, watermark: int) -> pl.DataFrame:
-        """Some rows at about `now`."""
+        """Some rows at about `now`, and some before it."""
         random = self._random
-        frame = rows(random, random.choice([1, 2, 8, 40]), since=now)
+        late = random.choice([0, 0, 0, 5, 30])
+        frame = rows(random, random.choice([1, 2, 8, 40]), since=now - late)
         if self._behind and random.random() < 0.5:
             frame = with_behind(random, frame, watermark)
         if not self._times:
