@@ -173,7 +173,8 @@ class _Watch:
             case FillDisk():
                 self._happened = life.waited
         killed = code < 0 or code == EXIT_CODE
-        unsaid = f"exit code {code}; {_last_line(log)}" if code not in {0, FAILED} else ""
+        by_us = killed and self._happened
+        unsaid = "" if by_us or code in {0, FAILED} else f"exit code {code}; {_last_line(log)}"
         return Outcome(
             end="stuck" if stuck else "killed" if killed else "finished" if code == 0 else "failed",
             happened=self._happened,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -48,7 +49,7 @@ class Settings:
         kills: how many SIGKILLs.
         stops: how many SIGTERMs.
         damages: how many damaged files.
-        failpoints: whether to try every failpoint.
+        failpoints: whether to try every failpoint: in all ways, once, or not at all.
         seed: of everything.
         parallelism: with which the processes run; those of one run differ.
         interval: between checkpoints, as for `Job.run`; `None` for as many as are good for the job.
@@ -62,7 +63,7 @@ class Settings:
     kills: int = 20
     stops: int = 5
     damages: int = 10
-    failpoints: bool = True
+    failpoints: Literal["all", "once", "none"] = "all"
     seed: int = 0
     parallelism: tuple[int, ...] = (1, 3)
     interval: str | None = None
@@ -193,7 +194,7 @@ class Campaign:
             yield from self._until(settings.damages, self._draw.damage, make)
             if settings.small_disk is not None:
                 yield from make(self._draw.full_disk(SMALL + number) for number in range(FULL_DISKS))
-            if settings.failpoints:
+            if settings.failpoints != "none":
                 yield from self._at_failpoints(make)
 
     def _until(
@@ -213,7 +214,9 @@ class Campaign:
     def _at_failpoints(self, make: Callable[[Iterable[Script]], Iterator[Tried]]) -> Iterator[Tried]:
         """Every failpoint; what was not reached is tried once more on its own."""
         points = failpoints()
-        for scripts in (self._draw.failpoints(points), self._draw.full_disks(points)):
+        once = self._settings.failpoints == "once"
+        full = () if once else self._draw.full_disks(points)
+        for scripts in (self._draw.failpoints(points, once=once), full):
             again: dict[str, Script] = {}
             for tried in make(scripts):
                 yield tried

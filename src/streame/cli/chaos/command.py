@@ -2,7 +2,9 @@
 
 import json
 import secrets
+import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,7 +83,7 @@ def chaos(
             kills=kills,
             stops=stops,
             damages=damages,
-            failpoints=failpoints,
+            failpoints="all" if failpoints else "none",
             seed=secrets.randbits(32) if seed is None else seed,
             parallelism=_numbers(parallelism),
             interval=interval,
@@ -91,7 +93,7 @@ def chaos(
             keys=dict(_keys(key or [])),
             only=tuple(only or ()),
         )
-        show = _Show(Console(stderr=as_json, highlight=False, soft_wrap=True), target, settings)
+        show = _Show(Console(stderr=as_json, highlight=False, soft_wrap=True), settings)
         with _scratch(keep) as scratch:
             good = _try(target, settings, scratch, show)
             if keep is None and not good:
@@ -123,9 +125,9 @@ def _try(target: str, settings: Settings, scratch: Path, show: "_Show") -> bool:
 class _Show:
     """Says on a console what is going on, and what came of it."""
 
-    def __init__(self, console: Console, target: str, settings: Settings) -> None:
+    def __init__(self, console: Console, settings: Settings) -> None:
         self.tried: list[Tried] = []
-        self._console, self._target, self._settings = console, target, settings
+        self._console, self._settings = console, settings
 
     def say(self, text: str, style: str = "") -> None:
         self._console.print(Text(text, style))
@@ -166,7 +168,7 @@ class _Show:
             self.say(f"no run came to these failpoints: {', '.join(missed)}", "yellow")
         bad = [each.script.name for each in self.tried if not each.is_good]
         settings = self._settings
-        again = f"streame chaos {self._target} --seed {settings.seed}"
+        again = _again(sys.argv[1:], settings.seed)
         if bad:
             self.say(f"{len(bad)} of {len(self.tried)} runs went wrong", "bold red")
             self.say(f"one of them again: {again} --only {bad[0]} --keep DIR")
@@ -174,6 +176,12 @@ class _Show:
             happened = sum(each.happened for each in self.tried)
             self.say(f"{happened:,} disturbances, and the output is the same; all again: {again}", "green")
         return not bad
+
+
+def _again(arguments: list[str], seed: int) -> str:
+    """The command that draws the same once more."""
+    given = any(each == "--seed" or each.startswith("--seed=") for each in arguments)
+    return shlex.join(["streame", *arguments, *([] if given else ["--seed", str(seed)])])
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from streame.cli.chaos.disturbances import Armed, Kill, Outcome, Step
 
@@ -69,6 +69,3 @@ def _after_an_error(step: Step, last: Outcome, outcomes: Sequence[tuple[Step, Ou
     if damaged and last.checkpoint_error:
         return Over("refused", last.error)
     return Over("failed", f"a process ({step}) failed: {last.error}")
-
-
-Verdict: TypeAlias = Go | Over

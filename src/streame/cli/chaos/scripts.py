@@ -79,11 +79,16 @@ class Draw:
         random = self._random("full disk", number)
         return self._script("full disk", number, random, [FillDisk(float(random.uniform(0.0, 0.5)))])
 
-    def failpoints(self, points: Sequence[Point]) -> list[Script]:
-        """Every failpoint, the first and a later time, in all ways that end a process; several in one run."""
+    def failpoints(self, points: Sequence[Point], *, once: bool = False) -> list[Script]:
+        """Every failpoint, the first and a later time, in all ways that end a process; several in one run.
+
+        Args:
+            points: all of them.
+            once: each only once, as if the process were killed there.
+        """
         random = self._random("failpoint", 0)
-        armed = []
-        for point in points:
+        armed = [Armed(point.name, "exit", _later(random)) for point in points] if once else []
+        for point in points if not once else ():
             armed += [Armed(point.name, "exit", 1), Armed(point.name, "exit", _later(random))]
             armed += [Armed(point.name, "torn", _later(random))] if point.writes else []
             armed += [Armed(point.name, "error", _later(random))]
