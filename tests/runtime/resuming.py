@@ -3,8 +3,6 @@
 What an operator says after that is compared with what it says when nothing disturbs it.
 """
 
-import io
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +23,7 @@ from streame.runtime.operator import Operator
 from streame.runtime.partition import Partitioner
 from streame.state.snapshot import Leaf, Savable, Shadow, Snapshot, restore_snapshot, take_snapshot
 from tests.runtime.recorder import OperatorBench, Recorder
+from tests.state.copies import through_bytes
 
 Make = Callable[[], Operator]
 
@@ -281,12 +280,6 @@ def check_rescaled(
         assert _folded(map(part_of, got)) == _folded(map(part_of, expected))
 
 
-def through_bytes(snapshot: Snapshot) -> Snapshot:
-    """A snapshot that shares nothing with the process that it was taken in."""
-    tree = json.loads(json.dumps(snapshot.tree, sort_keys=True))
-    return Snapshot(tree, [replace(leaf, data=_through_bytes(leaf.data)) for leaf in snapshot.leaves])
-
-
 def assert_same(one: Snapshot, other: Snapshot) -> None:
     """Two snapshots hold the same."""
     assert one.tree == other.tree
@@ -377,15 +370,6 @@ def _folded(parts: Iterable[Sequence[tuple[str, int]]]) -> dict[str, int]:
         for row, weight in part:
             total[row] += weight
     return {row: weight for row, weight in total.items() if weight}
-
-
-def _through_bytes(data: Any) -> Any:
-    if isinstance(data, np.ndarray):
-        return np.frombuffer(data.tobytes(), data.dtype).reshape(data.shape)
-    stream = io.BytesIO()
-    _frame(data).write_ipc(stream)
-    read = pl.read_ipc(io.BytesIO(stream.getvalue()))
-    return read["series"].alias(data.name) if isinstance(data, pl.Series) else read
 
 
 def _assert_same_leaf(one: Leaf, other: Leaf) -> None:
