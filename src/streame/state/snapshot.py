@@ -20,6 +20,8 @@ Tree: TypeAlias = Any
 
 Data: TypeAlias = Array | pl.DataFrame | pl.Series
 
+_ROOMY_BYTES = 256 * 1024 * 1024
+
 CHUNK_ROWS = 65_536
 """The elements of an array, or rows of a frame, that are written and found unchanged together."""
 
@@ -176,7 +178,7 @@ class Shadow:
             kept, known, changed = np.empty((0, *array.shape[1:]), array.dtype), 0, None
         if len(kept) < len(array):
             # Arrays grow by a few elements at a time, and what is never written takes no memory.
-            more = np.empty((2 * len(array), *array.shape[1:]), array.dtype)
+            more = np.empty((_room(array) * len(array), *array.shape[1:]), array.dtype)
             if changed is not None:
                 more[:known] = kept[:known]
             kept = more
@@ -225,6 +227,11 @@ class InPlace(Shadow):
     def changed(self, path: str, frame: pl.DataFrame | pl.Series) -> Changed | None:
         """Nobody asks."""
         return None
+
+
+def _room(array: Array) -> int:
+    """How many times as large as an array its copy is made; memory that nobody has written to costs nothing."""
+    return 8 if array.nbytes <= _ROOMY_BYTES else 2
 
 
 @dataclass(slots=True)
