@@ -5,7 +5,7 @@ An object says which of its attributes are state (`SAVED`), and which change too
 finds attributes that change and are in neither.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeAlias, TypeGuard
 from weakref import ReferenceType, ref
@@ -310,6 +310,21 @@ def plain_values(tree: Tree, leaf: Callable[[int], Data | Kept]) -> Any:
         case list():
             return [plain_values(each, leaf) for each in tree]
     return tree
+
+
+def leaf_numbers(tree: Tree) -> Iterator[int]:
+    """The numbers of the large parts in a tree; of what is apart none."""
+    match tree:
+        case {"$apart": _}:
+            return
+        case {"$leaf": int(number)}:
+            yield number
+        case Mapping():
+            for each in tree.values():
+                yield from leaf_numbers(each)
+        case list():
+            for each in tree:
+                yield from leaf_numbers(each)
 
 
 def restore_snapshot(savable: Savable, snapshot: Snapshot) -> None:
