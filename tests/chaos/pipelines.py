@@ -9,7 +9,7 @@ import polars as pl
 
 import streame as st
 
-PAUSE_S = 0.01
+PAUSE_S = 0.02
 """How long the source of orders waits before each block: a job that ends at once cannot be disturbed."""
 
 ORDERS = {"key": pl.Int64, "seq": pl.Int64, "at": pl.Datetime("ms"), "cents": pl.Int64, "share": pl.Float64}

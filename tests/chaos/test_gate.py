@@ -22,7 +22,8 @@ PIPELINES = Path(__file__).parent / "pipelines.py"
 NIGHTLY = bool(os.environ.get("STREAME_NIGHTLY"))
 INTERVAL = "20ms"
 AT_ONCE = 2
-IN_ORDER = {"sink named": ("key",), "sink once": ("key",), "sink counts": ("key",)}
+PARALLELISM = (1, 3) if NIGHTLY else (1, 2)
+IN_ORDER = {"sink named": ("key",), "sink numbered": ("key",)}
 
 pytestmark = pytest.mark.timeout(7200 if NIGHTLY else 600)
 
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.timeout(7200 if NIGHTLY else 600)
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the rows that the jobs read."""
     folder = tmp_path_factory.mktemp("recorded")
-    write_rows(folder, seed=5, files=40 if NIGHTLY else 20, rows=200 if NIGHTLY else 60)
+    write_rows(folder, seed=5, files=40 if NIGHTLY else 12, rows=200 if NIGHTLY else 100)
     return folder
 
 
@@ -67,7 +68,7 @@ def happened(tried: list[Tried], kind: str) -> int:
 def test_a_job_that_is_killed_25_times_gives_what_it_gives_undisturbed(scratch: Path, seed: int) -> None:
     wanted = Settings(
         kills=120 if NIGHTLY else 22, stops=20 if NIGHTLY else 2, damages=40 if NIGHTLY else 3,
-        failpoints="none", seed=seed, interval=INTERVAL, at_once=AT_ONCE,
+        failpoints="none", seed=seed, interval=INTERVAL, parallelism=PARALLELISM, at_once=AT_ONCE, keys=IN_ORDER,
     )  # fmt: skip
     tried = proved("everything", wanted, scratch)
     assert happened(tried, "kill") + happened(tried, "damage") >= wanted.kills + wanted.damages
@@ -78,7 +79,7 @@ def test_a_job_that_is_killed_25_times_gives_what_it_gives_undisturbed(scratch: 
 def test_a_job_that_ends_at_every_failpoint_gives_what_it_gives_undisturbed(scratch: Path, seed: int) -> None:
     wanted = Settings(
         kills=0, stops=0, damages=0, failpoints="all" if NIGHTLY else "once",
-        seed=seed, interval=INTERVAL, at_once=AT_ONCE,
+        seed=seed, interval=INTERVAL, parallelism=PARALLELISM, at_once=AT_ONCE, keys=IN_ORDER,
     )  # fmt: skip
     tried = proved("everything", wanted, scratch)
     assert unreached(tried) == []

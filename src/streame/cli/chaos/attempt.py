@@ -29,15 +29,18 @@ class Durations:
         load_s: until the job is loaded.
         recover_s: until it runs.
         run_s: until its end.
+        checkpoints: how many it makes.
     """
 
     load_s: float
     recover_s: float
     run_s: float
+    checkpoints: int = 0
 
-    def of(self, phase: Phase) -> float:
-        """How long one takes."""
-        return {"load": self.load_s, "recover": self.recover_s, "run": self.run_s}[phase]
+    def of(self, phase: Phase, resumed: int = 0) -> float:
+        """How long one takes, where a process goes on from a checkpoint."""
+        left = 1 - min(resumed, self.checkpoints) / self.checkpoints if self.checkpoints else 1.0
+        return {"load": self.load_s, "recover": self.recover_s, "run": self.run_s * left}[phase]
 
 
 @dataclass(slots=True)
@@ -47,6 +50,7 @@ class _Life:
     begins: dict[Phase, float]
     ended_s: float | None = None
     resumed: int | None = None
+    checkpoints: int = 0
     waited: bool = False
     error: str = ""
     expected: bool = False
@@ -65,6 +69,7 @@ class _Life:
                 self.error, self.expected = event["error"], event["expected"]
             case "ended":
                 self.ended_s = now
+                self.checkpoints = event["checkpoint"] or 0
 
     def took(self, phase: Phase, until: float | None) -> float | None:
         begun = self.begins.get(phase)
@@ -185,6 +190,7 @@ class _Watch:
             load_s=life.took("load", life.begins.get("recover")),
             recover_s=life.took("recover", life.begins.get("run")),
             run_s=life.took("run", life.ended_s),
+            checkpoints=life.checkpoints,
         )
 
     def _due(self) -> float | None:
@@ -200,7 +206,7 @@ class _Watch:
 
     def _moment(self, phase: Phase, share: float) -> float | None:
         begun = self._life.begins.get(phase)
-        return None if begun is None else begun + share * self._durations.of(phase)
+        return None if begun is None else begun + share * self._durations.of(phase, self._life.resumed or 0)
 
     def _disturb(self) -> None:
         self._happened = True

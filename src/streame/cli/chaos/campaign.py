@@ -159,9 +159,8 @@ class Campaign:
         assert durable.load_s is not None
         assert durable.run_s is not None
         assert again.recover_s is not None
-        return Undisturbed(
-            expected, Durations(durable.load_s, again.recover_s, durable.run_s), interval, difference
-        )
+        durations = Durations(durable.load_s, again.recover_s, durable.run_s, durable.checkpoints)
+        return Undisturbed(expected, durations, interval, difference)
 
     def tried(self, undisturbed: Undisturbed) -> Iterator[Tried]:
         """Make all runs, as they end."""

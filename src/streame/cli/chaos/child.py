@@ -62,7 +62,7 @@ def obey(order: Order, tell: Tell) -> int:
     job = moved(job, folder, outputs_of(job))
     tell({"at": "loaded"})
     try:
-        _run(job, order, folder, tell)
+        checkpoint = _run(job, order, folder, tell)
     except Exception as error:
         tell(
             {
@@ -72,11 +72,12 @@ def obey(order: Order, tell: Tell) -> int:
             }
         )
         return FAILED
-    tell({"at": "ended"})
+    tell({"at": "ended", "checkpoint": checkpoint})
     return 0
 
 
-def _run(job: st.Job, order: Order, folder: Path, tell: Tell) -> None:
+def _run(job: st.Job, order: Order, folder: Path, tell: Tell) -> int | None:
+    """Run it, and return the number of its last checkpoint."""
     checkpoints = folder / CHECKPOINTS if order.interval else None
     handle = job.start(
         checkpoints=checkpoints,
@@ -91,6 +92,7 @@ def _run(job: st.Job, order: Order, folder: Path, tell: Tell) -> None:
             if (state := handle.status().state) != said:
                 said = state
                 tell({"at": "state", "state": state})
+    return handle.status().checkpoint
 
 
 def _told(error: BaseException) -> str:

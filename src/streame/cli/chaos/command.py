@@ -146,8 +146,8 @@ class _Show:
         counts = ", ".join(f"{name}: {frame.height:,} rows" for name, frame in undisturbed.expected.items())
         took = undisturbed.durations
         self.say(
-            f"undisturbed: {counts}; {took.load_s:.2f} s to load, {took.run_s:.2f} s to run, a checkpoint every "
-            f"{undisturbed.interval}"
+            f"undisturbed: {counts}; {took.load_s:.2f} s to load, {took.run_s:.2f} s to run, {took.checkpoints} "
+            f"checkpoints, {undisturbed.interval} apart"
         )
 
     def ended(self, tried: Tried) -> None:

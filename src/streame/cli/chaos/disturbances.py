@@ -13,7 +13,7 @@ class Kill:
 
     Args:
         phase: when.
-        share: how far into the phase, as a part of how long that takes undisturbed.
+        share: how far into the phase, as a part of how long that (or what is left of it) takes undisturbed.
         damages: whether one bit of a file of the checkpoints is changed afterwards.
     """
 
@@ -108,6 +108,7 @@ class Outcome:
         load_s: how long its load phase took; `None` if it did not come to its end.
         recover_s: likewise.
         run_s: likewise.
+        checkpoints: the number of its last checkpoint, if it ended well.
     """
 
     end: End
@@ -119,3 +120,4 @@ class Outcome:
     load_s: float | None = None
     recover_s: float | None = None
     run_s: float | None = None
+    checkpoints: int = 0
