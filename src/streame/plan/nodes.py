@@ -354,11 +354,9 @@ class Write(Node):
         input: where the rows come from.
         make_sink: makes the sink for one run.
         name: its name in the job.
-        text: where the rows go, for `explain()`.
-        separate: whether it has a task of its own.
+        text, separate: where the rows go, for `explain()`; whether it has a task of its own.
         target: the place that no other sink of the job may write, if there is one.
-        loop: the event loop that must run for rows to go out, if there is one.
-        file: where and how it writes, if it is one that writes files.
+        loop, file: the event loop that must run for rows to go out; where and how files are written, if any are.
         delivery: what a job with checkpoints promises of its rows.
     """
 

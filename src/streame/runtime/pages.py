@@ -146,9 +146,9 @@ class Pages(Savable):
             self._blank.absorb(other, mine=_none)
             self._absorb(other, mine, 0, 0)
             return
-        self._blank.absorb(other._blank, mine=_none)
-        for page in other._kept():
-            self._absorb(other._loaded(page)[1], mine, page.prefix, page.depth)
+        self._blank.absorb(other._blank, mine=_none)  # noqa: SLF001
+        for page in other._kept():  # noqa: SLF001
+            self._absorb(other._loaded(page)[1], mine, page.prefix, page.depth)  # noqa: SLF001
 
     def saved(self) -> dict[str, Any]:
         """See `Savable`."""

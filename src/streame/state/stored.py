@@ -185,10 +185,7 @@ def store(savable: Savable, write: Write, before: LoadedState | None = None) -> 
     small.append(memoryview(json.dumps(snapshot.tree).encode()))
     blob = memoryview(b"".join(small))
     digest = xxh3_128_hexdigest(blob)
-    if before is not None and before.stored.digest == digest:
-        file = before.stored.file
-    else:
-        file = write([blob])
+    file = before.stored.file if before is not None and before.stored.digest == digest else write([blob])
     kept = tuple(replace(part, file=file) if part.file is pending else part for part in parts)
     return StoredState(file, len(blob), digest, length, kept, tuple(leaf.path for leaf in snapshot.leaves))
 
