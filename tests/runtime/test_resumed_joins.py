@@ -17,7 +17,8 @@ from streame.runtime.operators.interval_join import IntervalJoinOperator
 from streame.runtime.operators.stream_join import StreamJoinOperator
 from streame.runtime.operators.table_join import TableJoinOperator
 from tests.properties.running import examples
-from tests.runtime.resuming import Make, Step, check_rescaled, check_resumed
+from tests.runtime.resuming import Make, check_rescaled, check_resumed
+from tests.runtime.steps import Step
 from tests.runtime.streams import SCHEMA
 from tests.runtime.two_inputs import two_inputs
 

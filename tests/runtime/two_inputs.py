@@ -5,7 +5,7 @@ from random import Random
 import polars as pl
 
 from streame.core.time import WATERMARK_MAX
-from tests.runtime.resuming import End, Mark, Pass, Push, Step
+from tests.runtime.steps import End, Mark, Pass, Push, Step
 from tests.runtime.streams import rows, weighted, with_behind, with_positions
 
 

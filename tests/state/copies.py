@@ -15,6 +15,7 @@ from streame.state.snapshot import (
     Savable,
     Shadow,
     Snapshot,
+    loaded,
     restore_snapshot,
     take_snapshot,
 )
@@ -43,7 +44,7 @@ class Remaking(Generic[_Saved]):
 
 def through_bytes(snapshot: Snapshot) -> Snapshot:
     """A snapshot that shares nothing with the process that it was taken in."""
-    leaves = [replace(leaf, data=_through_bytes(leaf.data)) for leaf in snapshot.leaves]
+    leaves = [replace(leaf, data=_through_bytes(loaded(leaf.data))) for leaf in snapshot.leaves]
     paths = [leaf.path for leaf in leaves]
     assert len(set(paths)) == len(paths), paths
     return Snapshot(json.loads(json.dumps(snapshot.tree, sort_keys=True)), leaves)

@@ -79,6 +79,9 @@ class Savable:
     DERIVED: ClassVar[tuple[str, ...]] = ()
     """Attributes that change as well, but are not saved: they are made anew, or do not matter to any result."""
 
+    HERE: ClassVar[tuple[str, ...]] = ()
+    """Those among `DERIVED` that are saved too where the same process restores them, because making them is dear."""
+
     def saved(self) -> dict[str, Any]:
         """Its state, in parts that can be saved.
 
@@ -91,10 +94,18 @@ class Savable:
         """Take the state that `saved` gave; a savable object in it has become what its own `saved` gave."""
         for name in self.SAVED:
             setattr(self, name, _given_back(getattr(self, name), parts[name]))
-        self.restored()
+        if self.HERE and self.HERE[0] in parts:
+            for name in self.HERE:
+                setattr(self, name, parts[name])
+            self.restored_here()
+        else:
+            self.restored()
 
     def restored(self) -> None:
         """Called at the end of `restore`: make anew what is not saved."""
+
+    def restored_here(self) -> None:
+        """Called instead of `restored` when the attributes in `HERE` are there already."""
 
     def changed(self, name: str) -> Changed | None:
         """Which chunks of an array among its attributes may have changed since the last snapshot.
@@ -206,6 +217,10 @@ class Shadow:
         self._seen[path] = ref(frame)
         return np.zeros(0, np.bool_) if last is not None and last() is frame else None
 
+    def also_saved(self, savable: Savable) -> Sequence[str]:
+        """The attributes that are saved besides: none, for what may be restored in another process."""
+        return ()
+
     def forget_unused(self) -> None:
         """Free the copies of arrays that were not in the snapshot that was just taken."""
         self._frames, self._seen = self._seen, {}
@@ -214,7 +229,7 @@ class Shadow:
 
 
 class InPlace(Shadow):
-    """No copies at all: for an object that is written before it changes again."""
+    """No copies at all: for an object that is written before it changes again, and restored in the same process."""
 
     def copy(self, path: str, array: Array, changed: Changed | None) -> tuple[Array, Changed | None]:
         """The array itself."""
@@ -227,6 +242,10 @@ class InPlace(Shadow):
     def changed(self, path: str, frame: pl.DataFrame | pl.Series) -> Changed | None:
         """Nobody asks."""
         return None
+
+    def also_saved(self, savable: Savable) -> Sequence[str]:
+        """What the same process need not make anew."""
+        return savable.HERE
 
 
 def _room(array: Array) -> int:
@@ -260,7 +279,7 @@ class _Taking:
             case Apart():
                 return {"$apart": self.tree(plain_values(value.tree, value.leaf), path)}
             case Savable():
-                parts = value.saved()
+                parts = value.saved() | {name: getattr(value, name) for name in self.shadow.also_saved(value)}
                 tree = {name: self.tree(part, f"{path}/{name}", value) for name, part in parts.items()}
                 value.saved_up_to_here()
                 return tree
