@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from streame.core.messages import Positions, SplitStatus
+from streame.core.messages import Batch, Positions, SplitStatus
 
 
 @dataclass(frozen=True)
