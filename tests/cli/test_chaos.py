@@ -1,10 +1,13 @@
 """`streame chaos`, as a shell sees it."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from streame.cli.main import app
 from tests.cli.process import streame
 
 SHOP = """
@@ -114,7 +117,11 @@ def test_a_job_that_keeps_something_outside_of_its_state_is_found_out(project: P
         (("shop.py:good", "--keep", "orders"), "orders is not empty; give a new folder to --keep"),
     ],
 )
-def test_what_cannot_be_tried_is_refused(project: Path, arguments: tuple[str, ...], says: str) -> None:
-    done = streame("chaos", *arguments, cwd=project)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert says in done.stderr
+def test_what_cannot_be_tried_is_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # a project is looked for in the current folder
+    done = CliRunner().invoke(app, ["chaos", *arguments])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert says in done.stderr.replace("\n", " ")
