@@ -12,7 +12,7 @@ KEYS = 40
 
 
 def write_rows(folder: Path, seed: int, *, files: int = 30, rows: int = 200) -> None:
-    """Write `orders/` (NDJSON with bad rows), `views/` (Parquet), `users.csv` and `more/` (Parquet that ends early).
+    """Write `orders/` (NDJSON with bad rows), `views/` (Parquet) and `users.csv`.
 
     Args:
         folder: where.
@@ -26,10 +26,9 @@ def write_rows(folder: Path, seed: int, *, files: int = 30, rows: int = 200) -> 
     for number in range(files):
         lines = [_order(random, counts, number * rows + row) for row in range(rows)]
         (folder / "orders" / f"{number:03}.ndjson").write_text("".join(f"{line}\n" for line in lines))
-    for name, parts in (("views", files // 2), ("more", 2)):
-        (folder / name).mkdir()
-        for number in range(parts):
-            _views(random, number, rows).write_parquet(folder / name / f"{number:03}.parquet")
+    (folder / "views").mkdir()
+    for number in range(files // 2):
+        _views(random, number, rows).write_parquet(folder / "views" / f"{number:03}.parquet")
     users = pl.DataFrame({"key": range(KEYS), "name": [f"user {key}" for key in range(KEYS)]})
     users.sample(fraction=0.9, seed=seed).write_csv(folder / "users.csv")
 

@@ -8,11 +8,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 
-from streame.cli.chaos.campaign import Campaign, Settings
+from streame.cli.chaos.campaign import Campaign, Settings, Undisturbed
 from streame.cli.chaos.proof import lines, rows, troubles, unreached
 from streame.cli.chaos.run import Tried
 from streame.cli.load import load_job
@@ -45,15 +46,31 @@ def _there(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def scratch(tmp_path: Path) -> Iterator[Path]:
     """Where the runs write; removed, because it is much."""
-    yield tmp_path
-    shutil.rmtree(tmp_path)
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
 
 
-def proved(name: str, settings: Settings, scratch: Path) -> list[Tried]:
-    """Disturb a job, and see that nothing went wrong."""
+def tried_on(name: str, settings: Settings, scratch: Path) -> Campaign:
     target = f"{PIPELINES}:{name}"
-    campaign = Campaign(target, load_job(target), settings, scratch)
-    undisturbed = campaign.undisturbed()
+    return Campaign(target, load_job(target), settings, scratch)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """What the job with a bit of all gives when it is left alone."""
+    settings = Settings(interval=INTERVAL, parallelism=PARALLELISM)
+    with chdir(recorded):
+        return tried_on("everything", settings, tmp_path_factory.mktemp("undisturbed")).undisturbed()
+
+
+def proved(
+    name: str, settings: Settings, scratch: Path, undisturbed: Undisturbed | None = None
+) -> list[Tried]:
+    """Disturb a job, and see that nothing went wrong."""
+    campaign = tried_on(name, settings, scratch)
+    undisturbed = undisturbed or campaign.undisturbed()
     assert not undisturbed.difference, undisturbed.difference
     tried = list(campaign.tried(undisturbed))
     print(f"{name}, seed {settings.seed}", *lines(rows(tried)), sep="\n")
@@ -65,23 +82,27 @@ def happened(tried: list[Tried], kind: str) -> int:
     return sum(each.happened for each in tried if each.script.kind == kind)
 
 
-def test_a_job_that_is_killed_25_times_gives_what_it_gives_undisturbed(scratch: Path, seed: int) -> None:
+def test_a_job_that_is_killed_25_times_gives_what_it_gives_undisturbed(
+    undisturbed: Undisturbed, scratch: Path, seed: int
+) -> None:
     wanted = Settings(
         kills=120 if NIGHTLY else 22, stops=20 if NIGHTLY else 2, damages=40 if NIGHTLY else 3,
         failpoints="none", seed=seed, interval=INTERVAL, parallelism=PARALLELISM, at_once=AT_ONCE, keys=IN_ORDER,
     )  # fmt: skip
-    tried = proved("everything", wanted, scratch)
+    tried = proved("everything", wanted, scratch, undisturbed)
     assert happened(tried, "kill") + happened(tried, "damage") >= wanted.kills + wanted.damages
     assert happened(tried, "stop") >= 1
     assert any(outcome.resumed for each in tried for _, outcome in each.outcomes[1:])
 
 
-def test_a_job_that_ends_at_every_failpoint_gives_what_it_gives_undisturbed(scratch: Path, seed: int) -> None:
+def test_a_job_that_ends_at_every_failpoint_gives_what_it_gives_undisturbed(
+    undisturbed: Undisturbed, scratch: Path, seed: int
+) -> None:
     wanted = Settings(
         kills=0, stops=0, damages=0, failpoints="all" if NIGHTLY else "once",
         seed=seed, interval=INTERVAL, parallelism=PARALLELISM, at_once=AT_ONCE, keys=IN_ORDER,
     )  # fmt: skip
-    tried = proved("everything", wanted, scratch)
+    tried = proved("everything", wanted, scratch, undisturbed)
     assert unreached(tried) == []
 
 
@@ -110,13 +131,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_job_whose_disk_is_full_goes_on_when_there_is_room(
-    small_disk: Path, scratch: Path, seed: int
+    undisturbed: Undisturbed, small_disk: Path, scratch: Path, seed: int
 ) -> None:
     wanted = Settings(
         kills=0, stops=0, damages=0, failpoints="none",
-        seed=seed, interval=INTERVAL, small_disk=small_disk,
+        seed=seed, interval=INTERVAL, small_disk=small_disk, fills=5 if NIGHTLY else 1,
     )  # fmt: skip
-    tried = proved("everything", wanted, scratch)
+    tried = proved("everything", wanted, scratch, undisturbed)
     waited = [outcome for each in tried for _, outcome in each.outcomes if outcome.waited]
     assert waited
     assert all(outcome.end == "finished" for outcome in waited)

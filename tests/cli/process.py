@@ -10,11 +10,11 @@ TIMEOUT_S = 60
 ENVIRONMENT = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
 
 
-def streame(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def streame(*arguments: str, cwd: Path, timeout_s: float = TIMEOUT_S) -> subprocess.CompletedProcess[str]:
     """Run `streame` to its end."""
     return subprocess.run(
         [sys.executable, "-m", "streame", *arguments],
-        cwd=cwd, env=ENVIRONMENT, check=False, capture_output=True, text=True, timeout=TIMEOUT_S,
+        cwd=cwd, env=ENVIRONMENT, check=False, capture_output=True, text=True, timeout=timeout_s,
     )  # fmt: skip
 
 

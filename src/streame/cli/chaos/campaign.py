@@ -34,12 +34,6 @@ FIRST_TIMEOUT_S = 600.0
 TIMEOUT_S = 60.0
 """How long a process may take, unless it is given: at least this."""
 
-FULL_DISKS = 3
-"""How often a small disk is filled."""
-
-SMALL = 1_000
-"""From this number on the runs of a full disk have a small one."""
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -56,6 +50,7 @@ class Settings:
         timeout_s: how long a process may take; `None` for what is good for the job.
         at_once: how many runs are made at the same time.
         small_disk: a folder on a disk that can be filled.
+        fills: how often it is filled.
         keys: for a sink, columns whose rows come in order where they are equal in these.
         only: the names of the runs to make; nothing for all.
     """
@@ -70,6 +65,7 @@ class Settings:
     timeout_s: float | None = None
     at_once: int = 1
     small_disk: Path | None = None
+    fills: int = 3
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     only: tuple[str, ...] = ()
 
@@ -192,7 +188,7 @@ class Campaign:
             yield from self._until(settings.stops, self._draw.stops, make)
             yield from self._until(settings.damages, self._draw.damage, make)
             if settings.small_disk is not None:
-                yield from make(self._draw.full_disk(SMALL + number) for number in range(FULL_DISKS))
+                yield from self._until(settings.fills, self._draw.full_disk, make)
             if settings.failpoints != "none":
                 yield from self._at_failpoints(make)
 
@@ -232,10 +228,9 @@ class Campaign:
             (settings.kills, self._draw.kills),
             (settings.stops, self._draw.stops),
             (settings.damages, self._draw.damage),
+            (settings.fills if settings.small_disk else 0, self._draw.full_disk),
         ):
             yield from (draw(number) for number in range(TRIES * count))
-        if settings.small_disk is not None:
-            yield from (self._draw.full_disk(SMALL + number) for number in range(FULL_DISKS))
         yield from self._draw.failpoints(points)
         yield from self._draw.full_disks(points)
         for point in points:

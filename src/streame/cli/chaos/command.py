@@ -171,7 +171,8 @@ class _Show:
         again = _again(sys.argv[1:], settings.seed)
         if bad:
             self.say(f"{len(bad)} of {len(self.tried)} runs went wrong", "bold red")
-            self.say(f"one of them again: {again} --only {bad[0]} --keep DIR")
+            one = "" if settings.only else f" --only {bad[0]}"
+            self.say(f"one of them again: {again}{one} --keep DIR")
         else:
             happened = sum(each.happened for each in self.tried)
             self.say(f"{happened:,} disturbances, and the output is the same; all again: {again}", "green")

@@ -77,7 +77,8 @@ class Draw:
     def full_disk(self, number: int) -> Script:
         """A disk that has no room for a while."""
         random = self._random("full disk", number)
-        return self._script("full disk", number, random, [FillDisk(float(random.uniform(0.0, 0.5)))])
+        script = self._script("full disk", number, random, [FillDisk(float(random.uniform(0.0, 0.5)))])
+        return replace(script, label=f"really-{number}")
 
     def failpoints(self, points: Sequence[Point], *, once: bool = False) -> list[Script]:
         """Every failpoint, the first and a later time, in all ways that end a process; several in one run.
@@ -86,16 +87,16 @@ class Draw:
             points: all of them.
             once: each only once, as if the process were killed there.
         """
-        random = self._random("failpoint", 0)
-        armed = [Armed(point.name, "exit", _later(random)) for point in points] if once else []
+        random, chained = self._random("failpoint", 0), 2 * CHAINED if once else CHAINED
+        armed = [Armed(point.name, "exit", int(random.integers(1, 3))) for point in points] if once else []
         for point in points if not once else ():
             armed += [Armed(point.name, "exit", 1), Armed(point.name, "exit", _later(random))]
             armed += [Armed(point.name, "torn", _later(random))] if point.writes else []
             armed += [Armed(point.name, "error", _later(random))]
         shuffled = [armed[index] for index in random.permutation(len(armed))]
         return [
-            self._script("failpoint", number, random, shuffled[first : first + CHAINED])
-            for number, first in enumerate(range(0, len(shuffled), CHAINED))
+            self._script("failpoint", number, random, shuffled[first : first + chained])
+            for number, first in enumerate(range(0, len(shuffled), chained))
         ]
 
     def full_disks(self, points: Sequence[Point]) -> list[Script]:
