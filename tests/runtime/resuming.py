@@ -3,15 +3,12 @@
 What an operator says after that is compared with what it says when nothing disturbs it.
 """
 
-import io
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +23,10 @@ from streame.runtime.operator import Operator
 from streame.runtime.operators.paged import Memory, PagedOperator
 from streame.runtime.paging import MemoryBudget
 from streame.runtime.partition import Partitioner
-from streame.state.snapshot import Leaf, Savable, Shadow, Snapshot, loaded, restore_snapshot, take_snapshot
+from streame.state.snapshot import Shadow, Snapshot, restore_snapshot, take_snapshot
 from streame.storage.scratch import Scratch
 from tests.runtime.recorder import OperatorBench, Recorder
+from tests.runtime.snapshots import assert_same, through_bytes
 
 Make = Callable[[], Operator]
 
@@ -313,27 +311,6 @@ def _check_paged(
         _assert_same_rows(got, expected)
 
 
-def through_bytes(snapshot: Snapshot) -> Snapshot:
-    """A snapshot that shares nothing with the process that it was taken in."""
-    tree = json.loads(json.dumps(snapshot.tree, sort_keys=True))
-    return Snapshot(tree, [replace(leaf, data=_through_bytes(loaded(leaf.data))) for leaf in snapshot.leaves])
-
-
-def assert_same(one: Snapshot, other: Snapshot) -> None:
-    """Two snapshots hold the same."""
-    assert one.tree == other.tree
-    for ours, theirs in zip(one.leaves, other.leaves, strict=True):
-        assert ours.path == theirs.path
-        _assert_same_leaf(ours, theirs)
-
-
-def copied(make: Callable[[], Savable], savable: Savable) -> Any:
-    """A new object that has gone through bytes."""
-    new = make()
-    restore_snapshot(new, through_bytes(take_snapshot(savable, Shadow())))
-    return new
-
-
 def _move(clock: ManualClock, step: Step) -> None:
     if isinstance(step, Pass):
         clock.advance(timedelta(seconds=step.seconds))
@@ -405,26 +382,3 @@ def _folded(parts: Iterable[Sequence[tuple[str, int]]]) -> dict[str, int]:
         for row, weight in part:
             total[row] += weight
     return {row: weight for row, weight in total.items() if weight}
-
-
-def _through_bytes(data: Any) -> Any:
-    if isinstance(data, np.ndarray):
-        return np.frombuffer(data.tobytes(), data.dtype).reshape(data.shape)
-    stream = io.BytesIO()
-    _frame(data).write_ipc(stream)
-    read = pl.read_ipc(io.BytesIO(stream.getvalue()))
-    return read["series"].alias(data.name) if isinstance(data, pl.Series) else read
-
-
-def _assert_same_leaf(one: Leaf, other: Leaf) -> None:
-    ours, theirs = loaded(one.data), loaded(other.data)
-    assert type(ours) is type(theirs)
-    if isinstance(ours, np.ndarray) and isinstance(theirs, np.ndarray):
-        np.testing.assert_array_equal(ours, theirs, err_msg=one.path)
-    else:
-        assert _frame(ours).equals(_frame(theirs)), one.path
-
-
-def _frame(data: Any) -> pl.DataFrame:
-    frame: pl.DataFrame = data.to_frame("series") if isinstance(data, pl.Series) else data
-    return frame

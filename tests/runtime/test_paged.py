@@ -77,7 +77,8 @@ def test_rows_are_answered_within_a_second_or_before_a_barrier(tmp_path: Path) -
     stepped.out.batches.clear()
     stepped.push(rows(1, 1, 2))
     assert not stepped.out.batches
-    assert stepped.timer_us == stepped.clock.now_us() + paged.PUT_OFF_US
+    due = stepped.timer_us
+    assert due == stepped.clock.now_us() + paged.PUT_OFF_US
     stepped.advance(1)
     stepped.fire()
     assert sorted(stepped.out.rows) == [(1, 1, -1), (1, 3, 1), (2, 1, -1), (2, 2, 1)]
@@ -158,7 +159,7 @@ def test_sizes(text: str | int, size: int) -> None:
 
 @pytest.mark.parametrize("wrong", ["", "much", "-1MB", "1 mb", 0, True, None, 1.5])
 def test_what_is_no_size(wrong: object) -> None:
-    with pytest.raises(PlanError, match='the limit is .*such as "84MB"'):
+    with pytest.raises(PlanError, match=r'the limit is .*such as "84MB"'):
         size_bytes(wrong, "the limit")
 
 
