@@ -12,10 +12,23 @@ from streame.api.table import StreamTable
 from streame.core.deadletters import DEAD_LETTER_SCHEMA, BadRow
 from streame.core.group import Group
 from streame.core.metrics import OperatorMetrics
+from streame.core.staging import Decided, Outbox, Staged
 from streame.core.user_aggregates import Aggregate
-from streame.errors import ConnectorError, DataError, NotAccepted, PlanError, StreameError
+from streame.errors import (
+    CheckpointDamaged,
+    CheckpointError,
+    ConnectorError,
+    DataError,
+    NotAccepted,
+    PlanChanged,
+    PlanError,
+    SinkRegressed,
+    SourceDataLost,
+    StreameError,
+    Superseded,
+)
 from streame.io.durable_queue import END, Queue
-from streame.io.sink import Sink
+from streame.io.sink import Sink, TransactionalSink
 from streame.io.source import Chunk, Source
 
 __all__ = [
@@ -23,22 +36,32 @@ __all__ = [
     "END",
     "Aggregate",
     "BadRow",
+    "CheckpointDamaged",
+    "CheckpointError",
     "Chunk",
     "ConnectorError",
     "DataError",
+    "Decided",
     "Group",
     "Job",
     "JobHandle",
     "JobStatus",
     "NotAccepted",
     "OperatorMetrics",
+    "Outbox",
+    "PlanChanged",
     "PlanError",
     "Queue",
     "Sink",
+    "SinkRegressed",
     "Source",
+    "SourceDataLost",
+    "Staged",
     "StreamDataFrame",
     "StreamTable",
     "StreameError",
+    "Superseded",
+    "TransactionalSink",
     "approx_n_unique",
     "approx_quantile",
     "concat",

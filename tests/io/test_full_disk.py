@@ -19,7 +19,7 @@ from streame.io.parts import PartFiles
 from streame.io.sink import TransactionalSink
 from streame.storage.disk import LocalDisk
 from streame.testing.contracts import MemoryOutbox
-from tests.io.test_exactly_once_files import PARTS
+from tests.io.test_exactly_once_parts import PARTS
 from tests.io.test_sinks import names
 
 FRAMES = [

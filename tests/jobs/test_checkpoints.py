@@ -189,7 +189,7 @@ def of_a_newer_format(tmp_path: Path) -> Path:
     windows(5, ends=True).sink_parquet(tmp_path / "out", name="out").run(checkpoints=place)
     shutil.rmtree(tmp_path / "out")
     form = place / "FORMAT"
-    form.write_bytes(form.read_bytes().replace(b'"format":1', b'"format":2'))
+    form.write_bytes(form.read_bytes().replace(b"checkpoints 1", b"checkpoints 2"))
     return place
 
 
@@ -217,7 +217,7 @@ def test_checkpoints_that_cannot_be_used_are_one_clear_error(
     place = make(tmp_path)
     with pytest.raises(CheckpointError, match=words) as error:
         windows(5, ends=True).sink_parquet(tmp_path / "out", name="out").run(checkpoints=place)
-    assert str(place) in str(error.value) or "damaged" in str(place)
+    assert str(place) in str(error.value) or make is cut_off
 
 
 def test_a_second_run_on_the_same_checkpoints_is_refused(tmp_path: Path) -> None:
@@ -229,9 +229,9 @@ def test_a_second_run_on_the_same_checkpoints_is_refused(tmp_path: Path) -> None
 
 
 def test_one_parquet_file_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    job = windows(5, ends=True).sink_parquet(tmp_path / "out.parquet")
+    job = windows(5, ends=True).sink_parquet(tmp_path / "out.parquet", name="out")
     with pytest.raises(st.PlanError, match="directory of parts"):
         job.run(checkpoints=tmp_path / "checkpoints")
     assert not (tmp_path / "out.parquet").exists()
-    job = windows(5, ends=True).sink_parquet(tmp_path / "out")
+    job = windows(5, ends=True).sink_parquet(tmp_path / "out", name="out")
     assert job.run(checkpoints=tmp_path / "checkpoints").checkpoint

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,64 +18,22 @@ import polars as pl
 from streame.core.clock import ManualClock
 from streame.core.hashing import KEY_GROUPS, key_group, stable_hash
 from streame.core.hidden import WEIGHT
-from streame.core.messages import Batch, Positions, SplitStatus
+from streame.core.messages import SplitStatus
 from streame.core.time import WATERMARK_MIN
 from streame.runtime.operator import Operator
 from streame.runtime.operators.paged import Memory, PagedOperator
 from streame.runtime.paging import MemoryBudget
 from streame.runtime.partition import Partitioner
-from streame.state.snapshot import Shadow, Snapshot, restore_snapshot, take_snapshot
+from streame.state.snapshot import Leaf, Savable, Shadow, Snapshot, loaded, restore_snapshot, take_snapshot
 from streame.storage.scratch import Scratch
 from tests.runtime.recorder import OperatorBench, Recorder
-from tests.runtime.snapshots import assert_same, through_bytes
+from tests.runtime.steps import End, Mark, Pass, Push, Step, Tell
+from tests.state.copies import through_bytes
 
 Make = Callable[[], Operator]
 
-
-@dataclass(frozen=True)
-class Push:
-    """Rows come on an input."""
-
-    frame: pl.DataFrame
-    port: int = 0
-    positions: Positions | None = None
-    split: tuple[str, str] | None = None
-
-    @property
-    def batch(self) -> Batch:
-        """What the operator gets."""
-        return Batch(self.frame, self.positions, self.split)
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Event time has come so far."""
-
-    time: int
-
-
-@dataclass(frozen=True)
-class Pass:
-    """Time passes by the wall clock; a timer whose time has come fires."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class End:
-    """An input has ended."""
-
-    port: int = 0
-
-
-@dataclass(frozen=True)
-class Tell:
-    """What a source says of a split."""
-
-    status: SplitStatus
-
-
-Step = Push | Mark | Pass | End | Tell
+LONG = 10
+"""Seconds after which nothing waits for a timer any more that an operator under test had set."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +191,13 @@ def check_resumed(make: Make, steps: Sequence[Step], random: Random, *, in_order
 
 
 def check_rescaled(
-    make: Make, keys: Sequence[pl.Schema], steps: Sequence[Step], random: Random, widths: Sequence[int] = ()
+    make: Make,
+    keys: Sequence[pl.Schema],
+    steps: Sequence[Step],
+    random: Random,
+    widths: Sequence[int] = (),
+    *,
+    may_be_ahead: bool = False,
 ) -> None:
     """Share an operator out among other numbers of instances here and there; together they say the same rows.
 
@@ -242,6 +207,8 @@ def check_rescaled(
         steps: what happens.
         random: where the number of instances changes.
         widths: how many there are, first and after each change; 1, 3, 2, 1 by default.
+        may_be_ahead: whether instances may know sooner than a single one how far event time has come, because what
+            holds back the rows of one key does not hold back those of others.
     """
     first, *changed = widths or (1, 3, 2, 1)
     cuts = dict(zip(sorted(random.sample(range(len(steps)), len(changed))), changed, strict=True))
@@ -257,9 +224,14 @@ def check_rescaled(
             if part is not None:
                 instance.do(part)
             got.append(instance.said())
+        if isinstance(step, Pass) and step.seconds >= LONG:  # every timer has fired that was set
+            assert _folded(said.rows for said in got) == _folded(
+                said.rows for said in expected[: number + 1]
+            ), f"step {number}"
         reached = [reached, *expected[number].watermarks][-1]
         if reached is not None:
-            assert min(each.reached for each in instances) == reached, f"step {number}, {step}"
+            together = min(each.reached for each in instances)
+            assert together == reached or (may_be_ahead and together > reached), f"step {number}, {step}"
     _assert_same_rows(got, expected)
     _check_paged(make, keys, steps, random, expected)
 
@@ -311,6 +283,21 @@ def _check_paged(
         _assert_same_rows(got, expected)
 
 
+def assert_same(one: Snapshot, other: Snapshot) -> None:
+    """Two snapshots hold the same."""
+    assert one.tree == other.tree
+    for ours, theirs in zip(one.leaves, other.leaves, strict=True):
+        assert ours.path == theirs.path
+        _assert_same_leaf(ours, theirs)
+
+
+def copied(make: Callable[[], Savable], savable: Savable) -> Any:
+    """A new object that has gone through bytes."""
+    new = make()
+    restore_snapshot(new, through_bytes(take_snapshot(savable, Shadow())))
+    return new
+
+
 def _move(clock: ManualClock, step: Step) -> None:
     if isinstance(step, Pass):
         clock.advance(timedelta(seconds=step.seconds))
@@ -331,7 +318,11 @@ def _resumed(make: Make, old: Instance, snapshot: Snapshot) -> Instance:
 def _shared_out(
     make: Make, keys: Sequence[pl.Schema], olds: Sequence[Instance], width: int
 ) -> list[Instance]:
-    """So many new instances that go on together where others stand; timers are set for the earliest of theirs."""
+    """So many new instances that go on together where others stand; timers are set for the earliest of theirs.
+
+    Those that have finished have nothing to hand over.
+    """
+    olds = [old for old in olds if not old.operator.finished] or olds
     snapshots = [through_bytes(old.snapshot()) for old in olds]
     timers = [old.bench.timer_us for old in olds if old.bench.timer_us is not None]
     least = min(olds, key=lambda old: old.reached)
@@ -382,3 +373,17 @@ def _folded(parts: Iterable[Sequence[tuple[str, int]]]) -> dict[str, int]:
         for row, weight in part:
             total[row] += weight
     return {row: weight for row, weight in total.items() if weight}
+
+
+def _assert_same_leaf(one: Leaf, other: Leaf) -> None:
+    ours, theirs = loaded(one.data), loaded(other.data)
+    assert type(ours) is type(theirs)
+    if isinstance(ours, np.ndarray) and isinstance(theirs, np.ndarray):
+        np.testing.assert_array_equal(ours, theirs, err_msg=one.path)
+    else:
+        assert _frame(ours).equals(_frame(theirs)), one.path
+
+
+def _frame(data: Any) -> pl.DataFrame:
+    frame: pl.DataFrame = data.to_frame("series") if isinstance(data, pl.Series) else data
+    return frame

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+import streame as st
 from streame.core.hidden import BEHIND, POSITION, WEIGHT
 from streame.core.positions import POSITION_DTYPE
 from streame.core.time import WATERMARK_MAX
-from tests.runtime.resuming import End, Mark, Pass, Push, Step
+from tests.runtime.steps import End, Mark, Pass, Push, Step
 
 SCHEMA = pl.Schema(
     {
@@ -18,6 +19,31 @@ SCHEMA = pl.Schema(
         "item": pl.String(), "tags": pl.List(pl.Int64()),
     }
 )  # fmt: skip
+
+
+class Numbers(st.Aggregate):
+    """All numbers of a column in order; the state is a list that is changed in place."""
+
+    dtype = pl.List(pl.Int64)
+
+    def create(self) -> list[int]:
+        return []
+
+    def add(self, state: list[int], column: pl.Series) -> list[int]:
+        state += column.drop_nulls().to_list()
+        return state
+
+    def retract(self, state: list[int], column: pl.Series) -> list[int]:
+        """Take rows back."""
+        for value in column.drop_nulls().to_list():
+            state.remove(value)
+        return state
+
+    def merge(self, state: list[int], other: list[int]) -> list[int]:
+        return state + other
+
+    def finish(self, state: list[int]) -> list[int]:
+        return sorted(state)
 
 
 def rows(random: Random, height: int, *, since: int = 0, spread: int = 20) -> pl.DataFrame:

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as hs
 
-import streame as st
 from streame.core.aggregate_arguments import parse_aggregates
 from streame.core.aggregates import split_aggregates
 from streame.runtime.letters import RefusalPolicy
@@ -17,35 +16,10 @@ from streame.runtime.operators.group_by import GroupByOperator
 from streame.runtime.preparation import Preparation
 from tests.properties.running import examples
 from tests.runtime.resuming import check_rescaled, check_resumed
-from tests.runtime.streams import SCHEMA, stream
+from tests.runtime.streams import SCHEMA, Numbers, stream
 
 KEY = pl.Schema({"user": pl.String(), "odd": pl.Boolean()})
 user, qty, price, item, tags = (pl.col(name) for name in ("user", "qty", "price", "item", "tags"))
-
-
-class Numbers(st.Aggregate):
-    """All numbers of a column in order; the state is a list that is changed in place."""
-
-    dtype = pl.List(pl.Int64)
-
-    def create(self) -> list[int]:
-        return []
-
-    def add(self, state: list[int], column: pl.Series) -> list[int]:
-        state += column.drop_nulls().to_list()
-        return state
-
-    def retract(self, state: list[int], column: pl.Series) -> list[int]:
-        """Take rows back."""
-        for value in column.drop_nulls().to_list():
-            state.remove(value)
-        return state
-
-    def merge(self, state: list[int], other: list[int]) -> list[int]:
-        return state + other
-
-    def finish(self, state: list[int]) -> list[int]:
-        return sorted(state)
 
 
 AGGREGATES: dict[str, dict[str, Any]] = {

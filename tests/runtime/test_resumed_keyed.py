@@ -27,8 +27,8 @@ from streame.runtime.preparation import Preparation
 from streame.state import counted, sessions, shared_keys
 from tests.properties.running import examples
 from tests.runtime.recorder import OperatorBench
-from tests.runtime.resuming import Mark, Pass, Push, Step, Tell, check_rescaled, check_resumed
-from tests.runtime.snapshots import copied
+from tests.runtime.resuming import check_rescaled, check_resumed, copied
+from tests.runtime.steps import Mark, Pass, Push, Step, Tell
 from tests.runtime.streams import SCHEMA, rows, stream
 
 AT = EventTime("at", pl.Int64())
@@ -85,7 +85,7 @@ def check(make: Any, by: Sequence[str], steps: Sequence[Step], seed: int) -> Non
         check_rescaled(make, [pl.Schema({name: SCHEMA[name] for name in by})], steps, Random(seed))
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(60))
 @given(
     seed=hs.integers(0, 2**32),
     by=keyed,
@@ -153,7 +153,7 @@ def splits(random: Random) -> list[Step]:
     return [*steps, Mark(WATERMARK_MAX)]
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(60))
 @given(seed=hs.integers(0, 2**32), delay=hs.sampled_from([0, 5]))
 def test_event_time_goes_on(seed: int, delay: int) -> None:
     make = partial(EventTimeOperator, AT, delay, POLICY, 10, ["s"])

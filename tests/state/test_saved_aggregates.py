@@ -8,15 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streame.core.aggregate_arguments import parse_aggregates
 from streame.core.aggregates import split_aggregates
 from streame.core.expressions import parse_exprs
 from streame.state import snapshot as snapshots
-from streame.state.aggregates import AggregateState, touched
+from streame.state.aggregates import AggregateState, touched, user
 from streame.state.snapshot import Shadow, Snapshot, loaded, restore_snapshot, take_snapshot
 from tests.core.aggregate_table import KEPT, SCHEMA, SPLIT
 from tests.core.aggregate_values import rows
 from tests.properties.running import examples
-from tests.runtime.snapshots import assert_same, copied, through_bytes
+from tests.runtime.resuming import assert_same, copied
+from tests.runtime.streams import Numbers
+from tests.state.copies import through_bytes
 
 CHUNK = 4
 GROUPS = 40
@@ -28,6 +31,7 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few groups are many chunks, and a few rows are many."""
     monkeypatch.setattr(snapshots, "CHUNK_ROWS", CHUNK)
     monkeypatch.setattr(touched, "CHUNK_ROWS", CHUNK)
+    monkeypatch.setattr(user, "CHUNK_ROWS", CHUNK)
     monkeypatch.setattr(touched, "_BITS", CHUNK.bit_length() - 1)
     monkeypatch.setattr(touched, "_FEW_ROWS", 3)
 
@@ -56,18 +60,20 @@ class Kept:
                 np.testing.assert_array_equal(leaf.data[part], before[leaf.path][part], leaf.path)
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(120))
 @given(st.data())
 def test_what_has_changed_is_copied_and_nothing_lives_outside(data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(sorted(TABLE)), min_size=1, max_size=4))
     exprs = [TABLE[name].alias(f"result {number}") for number, name in enumerate(names)]
-    wanted = split_aggregates(parse_exprs(exprs, {}, SCHEMA, where="agg"), SCHEMA, where="agg")
+    own = [Numbers("i").alias("own")] if data.draw(st.booleans(), label="own") else []
     retractable = data.draw(st.booleans(), label="retractable")
+    parsed = parse_aggregates([*exprs, *own], {}, SCHEMA, (), where="agg")
+    wanted = split_aggregates(parsed, SCHEMA, where="agg", taken_back=retractable)
 
     def make() -> AggregateState:
         return AggregateState(wanted, retractable=retractable)
 
-    frame = data.draw(rows(name for expr in exprs for name in expr.meta.root_names()))
+    frame = data.draw(rows({"i", *(name for expr in exprs for name in expr.meta.root_names())}))
     times = np.arange(frame.height)
 
     def prepared(where: Any) -> pl.DataFrame:

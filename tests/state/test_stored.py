@@ -11,7 +11,8 @@ from streame.errors import StreameError
 from streame.state.snapshot import InPlace, Savable, Shadow, take_snapshot
 from streame.state.stored import StoredState, store
 from streame.storage.scratch import Scratch
-from tests.runtime.snapshots import assert_same, through_bytes
+from tests.runtime.resuming import assert_same
+from tests.state.copies import through_bytes
 
 
 class Thing(Savable):

@@ -51,6 +51,13 @@ class Power:
     pending: dict[str, list[_Change]] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
 
+    @staticmethod
+    def of(files: Files, folders: set[str]) -> "Power":
+        """A disk on which all of these files last."""
+        numbered = {number: _File(content, content) for number, content in enumerate(files.values())}
+        names = {path: number for number, path in enumerate(files)}
+        return Power(numbered, names, dict(names), {}, set(folders))
+
     def copy(self) -> "Power":
         """The same disk, of which one may go another way."""
         return Power(

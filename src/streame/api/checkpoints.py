@@ -18,10 +18,12 @@ from streame.plan.nodes import Node, Scan, Write, walk
 from streame.plan.rewrite import rewrite
 from streame.runtime.checkpointing import Durable
 from streame.state.checkpoint.local import LocalCheckpoints
+from streame.state.checkpoint.objects import checkpoints_on_s3
 from streame.state.checkpoint.outbox import file_name
 from streame.state.checkpoint.store import CheckpointStore
 from streame.storage.disk import LocalDisk
 from streame.storage.log import Log
+from streame.storage.s3 import SCHEME
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +88,34 @@ def claimed(name: str, writes: Sequence[Write], config: Config, beginning: Begin
     durable = Durable(store, plan_identity(writes), settings, tuple(beginning.allow_dropped))
     store.claim()
     try:
-        return DurableJob(_readable_again(writes, Path(config.checkpoints).absolute()), durable)
+        return DurableJob(_readable_again(writes, config.checkpoints), durable)
     except BaseException:
         store.release()
         raise
 
 
-def _readable_again(writes: Sequence[Write], folder: Path) -> tuple[Write, ...]:
+def _readable_again(writes: Sequence[Write], place: str) -> tuple[Write, ...]:
     """The same sinks, with a log behind each source that cannot be read again."""
-    disk = LocalDisk(folder)
+    disk = LocalDisk(Path(place).absolute())
+    opened: list[LoggedSource] = []
 
     def logged(node: Node, original: Node) -> Node:
         if not isinstance(node, Scan) or getattr(node.source, "replayable", True):
             return node
-        return replace(node, source=LoggedSource(node.source, Log(disk, f"wal/{file_name(node.name)}")))
+        if place.startswith(SCHEME):
+            raise PlanError(
+                f"source {node.name!r} cannot be read again, so its rows go through a log, which needs a disk; keep the "
+                "checkpoints in a directory"
+            )
+        opened.append(LoggedSource(node.source, Log(disk, f"wal/{file_name(node.name)}")))
+        return replace(node, source=opened[-1])
 
-    return tuple(node for node in rewrite(writes, logged) if isinstance(node, Write))
+    try:
+        return tuple(node for node in rewrite(writes, logged) if isinstance(node, Write))
+    except BaseException:
+        for source in opened:
+            source.close()
+        raise
 
 
 def open_store(place: str, job: str, savepoint: str | os.PathLike[str] | None) -> CheckpointStore:
@@ -113,4 +127,6 @@ def open_store(place: str, job: str, savepoint: str | os.PathLike[str] | None) -
         savepoint: the folder of a savepoint to begin from.
     """
     begin = None if savepoint is None else Path(savepoint).absolute()
+    if place.startswith(SCHEME):
+        return checkpoints_on_s3(place, job, os.environ, savepoint=begin)
     return LocalCheckpoints(Path(place).absolute(), job, savepoint=begin)

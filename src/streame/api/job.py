@@ -17,8 +17,9 @@ from streame.core.changes import DIFF
 from streame.core.config import load_config
 from streame.errors import PlanError
 from streame.io.deadletter_files import DeadLetterFiles
+from streame.io.file_sinks import FileOutput
 from streame.io.queues import QueueSink
-from streame.io.sink import Sink
+from streame.io.sink import Delivery, Sink
 from streame.io.source import FileSource
 from streame.plan.explain import explain
 from streame.plan.identity import plan_identity
@@ -266,6 +267,8 @@ def write_job(
     separate: bool = True,
     target: str | None = None,
     loop: asyncio.AbstractEventLoop | None = None,
+    file: FileOutput | None = None,
+    delivery: Delivery = "exactly_once",
 ) -> Job:
     """A job with one sink."""
     if node.is_changes and DIFF in node.schema:
@@ -273,7 +276,7 @@ def write_job(
             f"{name}: the rows are a changes stream, whose weights come out as the column {DIFF!r}, and they have "
             "such a column already; rename it"
         )
-    return Job([Write(node, make_sink, f"sink {name}", text, separate, target, loop)], name)
+    return Job([Write(node, make_sink, f"sink {name}", text, separate, target, loop, file, delivery)], name)
 
 
 def _check_names(writes: tuple[Write, ...]) -> None:

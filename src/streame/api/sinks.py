@@ -9,7 +9,7 @@ from streame.api.handle import Handle
 from streame.api.job import Job, write_job
 from streame.errors import PlanError
 from streame.io.console import ConsoleSink
-from streame.io.file_sinks import file_sink, line_compression
+from streame.io.file_sinks import FileOutput, line_compression
 from streame.io.formats.encoders import CsvEncoder, Encoder, IpcEncoder, NdjsonEncoder, ParquetEncoder
 from streame.io.queues import QueueSink
 from streame.io.sink import Sink
@@ -29,6 +29,10 @@ class SinkVerbs(Handle):
     A job that fails leaves the parts that were whole; of one NDJSON or CSV file what came so far, as
     `<name>.partial`; and no Parquet or IPC file. In memory a Parquet or IPC file or part takes about 32 MiB while
     rows come: the others wait in pieces on the same disk until it is written, which is to have room for both.
+
+    With checkpoints a directory of parts, and a file of lines, get every row exactly once: rows appear when their
+    checkpoint is decided, and a directory has a commit log, by which it belongs to one job. One Parquet or IPC file
+    cannot be written in steps and is refused. Queues and the console get every row at least once.
 
     Of a changes stream, queues and the console get every change, with the weight as column `_diff`: -1 for a row that
     holds no longer, +1 for one that holds from now on. A file takes it only if it is asked to.
@@ -269,7 +273,15 @@ class SinkVerbs(Handle):
         """
         sink = QueueSink(queue, as_frames=as_frames, end=end)
         text = "whole frames" if as_frames else "a dict per row: Python runs for every row"
-        return write_job(self._node, lambda: sink, name or "queue", text=text, separate=False, loop=sink.loop)
+        return write_job(
+            self._node,
+            lambda: sink,
+            name or "queue",
+            text=text,
+            separate=False,
+            loop=sink.loop,
+            delivery=sink.delivery,
+        )
 
     def sink_console(self, *, limit: int | None = None, name: str | None = None) -> Job:
         """Print rows as they come.
@@ -293,7 +305,7 @@ class SinkVerbs(Handle):
             ... 1 more rows
         """
         sink = ConsoleSink(limit)
-        return write_job(self._node, lambda: sink, name or "console", separate=False)
+        return write_job(self._node, lambda: sink, name or "console", separate=False, delivery=sink.delivery)
 
     def _file_job(
         self,
@@ -309,14 +321,15 @@ class SinkVerbs(Handle):
         _require_asked(Path(path).name, self._node, changes=changes)
         encoder.check_schema(self.schema)
 
-        def make() -> Sink:
-            return file_sink(
-                path, encoder, part_rows=part_rows, part_bytes=part_bytes, part_interval=part_interval
-            )
-
-        make()
+        file = FileOutput(os.fspath(path), encoder, part_rows, part_bytes, part_interval)
+        file.sink()  # to refuse wrong limits now
         return write_job(
-            self._node, make, name or Path(path).name, text=os.fspath(path), target=str(Path(path).resolve())
+            self._node,
+            file.sink,
+            name or Path(path).name,
+            text=file.path,
+            target=str(Path(path).resolve()),
+            file=file,
         )
 
 
@@ -363,4 +376,10 @@ def sink(frame: Handle, target: Sink, *, changes: bool = False, name: str | None
                 f"sink: found a {type(given).__name__}; give a StreamDataFrame and an object that inherits from st.Sink"
             )
     _require_asked("sink", frame.node, changes=changes)
-    return write_job(frame.node, lambda: target, name or type(target).__name__, separate=target.separate)
+    return write_job(
+        frame.node,
+        lambda: target,
+        name or type(target).__name__,
+        separate=target.separate,
+        delivery=target.delivery,
+    )

@@ -1,6 +1,7 @@
 """`streame checkpoints`: look at the checkpoints of a job, check every byte of them, compare them with a plan."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,11 +21,19 @@ from streame.state.checkpoint.inspection import (
     state_of,
     verify_checkpoints,
 )
+from streame.state.checkpoint.object_saving import make_savepoint_of_objects
 from streame.state.checkpoint.plan_difference import compare_plans
 from streame.state.checkpoint.savepoints import make_savepoint
+from streame.storage.objects import ObjectStore
+from streame.storage.s3 import SCHEME, S3Bucket
 
-Folder = Annotated[
-    Path, typer.Argument(metavar="DIR", help="The checkpoints of a job, or a savepoint.", show_default=False)
+Place = Annotated[
+    str,
+    typer.Argument(
+        metavar="DIR",
+        help="The checkpoints of a job (a folder or an s3:// URL), or a savepoint.",
+        show_default=False,
+    ),
 ]
 Number = Annotated[
     int | None, typer.Option("--number", "-n", help="Which checkpoint.", show_default="the last one")
@@ -39,10 +48,10 @@ app = typer.Typer(
 
 
 @app.command("list")
-def list_(folder: Folder, as_json: AsJson = False, traceback: Traceback = False) -> None:
+def list_(place: Place, as_json: AsJson = False, traceback: Traceback = False) -> None:
     """List the checkpoints that are kept, oldest first."""
     with told(with_traceback=traceback):
-        job, listed = list_checkpoints(folder)
+        job, listed = list_checkpoints(_opened(place))
         if as_json:
             print(json.dumps({"job": job, "checkpoints": [asdict(each) for each in listed]}))
             return
@@ -54,12 +63,10 @@ def list_(folder: Folder, as_json: AsJson = False, traceback: Traceback = False)
 
 
 @app.command()
-def show(
-    folder: Folder, number: Number = None, as_json: AsJson = False, traceback: Traceback = False
-) -> None:
+def show(place: Place, number: Number = None, as_json: AsJson = False, traceback: Traceback = False) -> None:
     """Show what is in a checkpoint: where the sources are, what the sinks let out, and all state by operator."""
     with told(with_traceback=traceback):
-        manifest = read_checkpoint(folder, number)
+        manifest = read_checkpoint(_opened(place), number)
         if as_json:
             print(json.dumps(checkpoint_json(manifest)))
             return
@@ -78,10 +85,10 @@ def show(
 
 
 @app.command()
-def verify(folder: Folder, as_json: AsJson = False, traceback: Traceback = False) -> None:
+def verify(place: Place, as_json: AsJson = False, traceback: Traceback = False) -> None:
     """Read every byte of every checkpoint and compare it with its digest. Exit code 1 if anything is wrong."""
     with told(with_traceback=traceback):
-        verdicts = verify_checkpoints(folder)
+        verdicts = verify_checkpoints(_opened(place))
         if as_json:
             print(json.dumps([asdict(each) for each in verdicts]))
         else:
@@ -93,7 +100,7 @@ def verify(folder: Folder, as_json: AsJson = False, traceback: Traceback = False
 
 @app.command()
 def diff(
-    folder: Folder,
+    place: Place,
     target: Target,
     number: Number = None,
     as_json: AsJson = False,
@@ -104,7 +111,7 @@ def diff(
     Exit code 1 if the job cannot go on from it without giving up state.
     """
     with told(with_traceback=traceback):
-        differences = compare_plans(read_checkpoint(folder, number).plan, load_job(target).identity())
+        differences = compare_plans(read_checkpoint(_opened(place), number).plan, load_job(target).identity())
         if as_json:
             print(json.dumps([{"name": each.name, "fate": each.fate} for each in differences]))
         else:
@@ -115,7 +122,7 @@ def diff(
 
 
 def savepoint(
-    folder: Folder,
+    place: Place,
     target: Annotated[Path, typer.Argument(metavar="NEW_DIR", help="The savepoint; a new folder.")],
     traceback: Traceback = False,
 ) -> None:
@@ -124,8 +131,16 @@ def savepoint(
     The job may be running. `streame run --savepoint` and `job.run(savepoint=...)` begin from it.
     """
     with told(with_traceback=traceback):
-        number = make_savepoint(folder, target)
+        source = _opened(place)
+        if isinstance(source, Path):
+            number = make_savepoint(source, target)
+        else:
+            number = make_savepoint_of_objects(source, target)
         _console().print(f"checkpoint {number} copied to {target}")
+
+
+def _opened(place: str) -> Path | ObjectStore:
+    return ObjectStore(S3Bucket(place, os.environ)) if place.startswith(SCHEME) else Path(place)
 
 
 def _console() -> Console:

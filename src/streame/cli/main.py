@@ -1,4 +1,4 @@
-"""The command line: `streame run`, `explain`, `checkpoints`, `savepoint`, `demo`, `bench` and `doctor`."""
+"""The command line: `streame run`, `explain`, `checkpoints`, `savepoint`, `demo`, `bench`, `chaos` and `doctor`."""
 
 from importlib.metadata import version
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from streame.cli.bench.command import bench
+from streame.cli.chaos.command import chaos
 from streame.cli.checkpoints import app as checkpoints
 from streame.cli.checkpoints import savepoint
 from streame.cli.demo.command import demo
@@ -25,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run, explain, savepoint, demo, bench, doctor):
+for command in (run, explain, savepoint, demo, bench, chaos, doctor):
     app.command(epilog=EXIT_CODES)(command)
 app.add_typer(checkpoints)
 

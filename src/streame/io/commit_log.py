@@ -9,12 +9,13 @@ import json
 import re
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from xxhash import xxh3_128
 
+from streame.core.full_disk import is_full_disk
 from streame.core.staging import Decided, Json
 from streame.errors import CheckpointDamaged, ConnectorError, SinkRegressed
 from streame.io.output_file import synced
@@ -152,14 +153,12 @@ class CommitLog:
     Args:
         directory: for messages.
         disk: the directory.
-        suffix: how the names of parts end.
         own: how the names of staged parts begin that this process has written, which need no second look.
     """
 
-    def __init__(self, directory: Path, disk: Disk, suffix: str, own: str) -> None:
+    def __init__(self, directory: Path, disk: Disk, own: str) -> None:
         self._directory = directory
         self._disk = disk
-        self._suffix = suffix
         self._own = own
         self._numbers: list[int] = []
 
@@ -223,6 +222,21 @@ class CommitLog:
             synced(self._disk, folder, directory=True)
         if self._disk.size(README) is None:
             self._disk.write(README, [_EXPLAINED.encode()])
+        self._require_links()
+
+    def _require_links(self) -> None:
+        """Find out now, and not at the first checkpoint."""
+        probe = f"{STAGED}/{self._own}-probe.tmp"
+        try:
+            self._disk.link(README, probe)
+        except OSError as error:
+            if is_full_disk(error):
+                raise
+            raise ConnectorError(
+                f"{self._directory}: this file system cannot give a file a second name ({error.strerror}), which parts "
+                "need to appear whole; write to another one"
+            ) from error
+        self._disk.remove(probe)
 
     def _require_ours(self, written: Written, known: Sequence[Decided]) -> None:
         numbers = self._numbers
@@ -262,12 +276,7 @@ class CommitLog:
     def _commit_of(self, decided: Decided, staged: Sequence[Part]) -> Commit:
         number = decided.checkpoint
         parts = [
-            Part(
-                f"part-0-{number:010}-{place:06}-{one.digest[:8]}{self._suffix}",
-                one.rows,
-                one.bytes,
-                one.digest,
-            )
+            replace(one, name=f"part-0-{number:010}-{place:06}-{one.digest[:8]}{_suffix(one.name)}")
             for place, one in enumerate(staged)
         ]
         earlier = bisect_left(self._numbers, number)
@@ -324,6 +333,12 @@ class CommitLog:
             self._disk.remove_directory(path)
         else:
             self._disk.remove(path)
+
+
+def _suffix(staged: str) -> str:
+    """How the name of a part ends, by that of its staged file."""
+    _, dot, suffix = staged.partition(".")
+    return dot + suffix.removesuffix(".tmp")
 
 
 def digest_of(disk: Disk, path: str) -> str:

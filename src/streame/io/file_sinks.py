@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -62,3 +63,36 @@ def file_sink(
     if isinstance(encoder, LineEncoder):
         return SingleFile(Path(path), encoder)
     return WholeFile(Path(path), encoder)
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutput:
+    """A file, or a directory of parts, that a sink writes.
+
+    Args:
+        path: as for `file_sink`.
+        encoder: the format.
+        part_rows: as for `file_sink`.
+        part_bytes: as for `file_sink`.
+        part_interval: as for `file_sink`.
+    """
+
+    path: str
+    encoder: Encoder
+    part_rows: int | None = None
+    part_bytes: int | None = None
+    part_interval: str | timedelta | None = None
+
+    def sink(self) -> PartFiles | SingleFile | WholeFile:
+        """The sink that writes it.
+
+        Raises:
+            PlanError: when a limit makes no sense, or is given for one file.
+        """
+        return file_sink(
+            self.path,
+            self.encoder,
+            part_rows=self.part_rows,
+            part_bytes=self.part_bytes,
+            part_interval=self.part_interval,
+        )

@@ -141,16 +141,18 @@ class PartFiles(TransactionalSink):
 
     def abort(self) -> None:
         """Drop the part that is not whole; those that are stay."""
-        if self._part is not None:
-            self._part.discard()
-            self._part = None
-            with suppress(OSError):  # the next run removes it
-                self._disk.remove(self._part_name)
-        if self._lock is not None:
-            if self._log is None and self._next is not None:
+        try:
+            if self._part is not None:
+                self._part.discard()
+                self._part = None
+                with suppress(OSError):  # the next run removes it
+                    self._disk.remove(self._part_name)
+            if self._lock is not None and self._log is None and self._next is not None:
                 self._tidy_up()
-            os.close(self._lock)
-            self._lock = None
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
 
     def join_checkpoints(self, decided: Sequence[Decided], outbox: Outbox) -> None:
         """Publish what is decided, and remove what is not.
@@ -160,7 +162,7 @@ class PartFiles(TransactionalSink):
             SinkRegressed: when commits are missing that are not among `decided`.
         """
         with naming(self._directory):
-            self._log = CommitLog(self._directory, self._disk, self._encoder.suffix, self._own)
+            self._log = CommitLog(self._directory, self._disk, self._own)
             self._written = self._log.join(decided, token_hex(16))
 
     def stage(self) -> Staged:

@@ -11,7 +11,8 @@ from streame.core.changes import DIFF
 from streame.core.deadletters import DEAD_LETTER_SCHEMA, OnError
 from streame.core.expressions import NamedExpr
 from streame.core.time import EventTime
-from streame.io.sink import Sink
+from streame.io.file_sinks import FileOutput
+from streame.io.sink import Delivery, Sink
 from streame.io.source import Source
 
 
@@ -353,10 +354,10 @@ class Write(Node):
         input: where the rows come from.
         make_sink: makes the sink for one run.
         name: its name in the job.
-        text: where the rows go, for `explain()`.
-        separate: whether it has a task of its own.
+        text, separate: where the rows go, for `explain()`; whether it has a task of its own.
         target: the place that no other sink of the job may write, if there is one.
-        loop: the event loop that must run for rows to go out, if there is one.
+        loop, file: the event loop that must run for rows to go out; where and how files are written, if any are.
+        delivery: what a job with checkpoints promises of its rows.
     """
 
     input: Node
@@ -366,12 +367,13 @@ class Write(Node):
     separate: bool = True
     target: str | None = None
     loop: AbstractEventLoop | None = None
+    file: FileOutput | None = None
+    delivery: Delivery = "exactly_once"
 
     @property
     def schema(self) -> pl.Schema:
         """What is written; of a changes stream the weight too."""
-        columns = self.input.schema
-        return pl.Schema({**columns, DIFF: pl.Int64()}) if self.is_changes else columns
+        return pl.Schema({**self.input.schema, DIFF: pl.Int64()}) if self.is_changes else self.input.schema
 
 
 RowWise = Filter | Project | Reshape | MapBatches
@@ -390,8 +392,7 @@ def walk(*roots: Node) -> Iterator[Node]:
             seen.add(id(node))
             yield node
         else:
-            stack.append((node, True))
-            stack += [(each, False) for each in reversed(node.inputs)]
+            stack += [(node, True), *((each, False) for each in reversed(node.inputs))]
 
 
 def is_bounded(node: Node) -> bool:

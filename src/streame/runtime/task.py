@@ -89,7 +89,7 @@ class OperatorTask:
 
     @property
     def is_held(self) -> bool:
-        """Whether the operator leaves an input unread."""
+        """Whether the operator leaves an input unread for now; one that has finished does so for ever."""
         return self._inbox.is_held and not self.done
 
     def open(self) -> None:

@@ -5,7 +5,7 @@ An object says which of its attributes are state (`SAVED`), and which change too
 finds attributes that change and are in neither.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeAlias, TypeGuard
 from weakref import ReferenceType, ref
@@ -19,6 +19,8 @@ Tree: TypeAlias = Any
 """A JSON value, in which `{"$leaf": number}` stands for a large part and `{"$bytes": hex}` for a few bytes."""
 
 Data: TypeAlias = Array | pl.DataFrame | pl.Series
+
+_ROOMY_BYTES = 256 * 1024 * 1024
 
 CHUNK_ROWS = 65_536
 """The elements of an array, or rows of a frame, that are written and found unchanged together."""
@@ -178,7 +180,7 @@ class Shadow:
     @property
     def nbytes(self) -> int:
         """The size in memory."""
-        return sum(copy.nbytes for copy in self._copies.values())
+        return sum(copy[: self._lengths.get(path, 0)].nbytes for path, copy in self._copies.items())
 
     def copy(self, path: str, array: Array, changed: Changed | None) -> tuple[Array, Changed | None]:
         """The elements of an array as they are now, and which chunks may differ from the last snapshot."""
@@ -186,9 +188,8 @@ class Shadow:
         if kept is None or kept.dtype != array.dtype or kept.shape[1:] != array.shape[1:]:
             kept, known, changed = np.empty((0, *array.shape[1:]), array.dtype), 0, None
         if len(kept) < len(array):
-            # Arrays grow by a few elements at a time, and what was never written takes no memory.
-            room = max(len(array), len(kept) + len(kept) // 2)
-            more = np.empty((room, *array.shape[1:]), array.dtype)
+            # Arrays grow by a few elements at a time, and what is never written takes no memory.
+            more = np.empty((_room(array) * len(array), *array.shape[1:]), array.dtype)
             if changed is not None:
                 more[:known] = kept[:known]
             kept = more
@@ -245,6 +246,11 @@ class InPlace(Shadow):
     def also_saved(self, savable: Savable) -> Sequence[str]:
         """What the same process need not make anew."""
         return savable.HERE
+
+
+def _room(array: Array) -> int:
+    """How many times as large as an array its copy is made; memory that nobody has written to costs nothing."""
+    return 8 if array.nbytes <= _ROOMY_BYTES else 2
 
 
 @dataclass(slots=True)
@@ -323,6 +329,21 @@ def plain_values(tree: Tree, leaf: Callable[[int], Data | Kept]) -> Any:
         case list():
             return [plain_values(each, leaf) for each in tree]
     return tree
+
+
+def leaf_numbers(tree: Tree) -> Iterator[int]:
+    """The numbers of the large parts in a tree; of what is apart none."""
+    match tree:
+        case {"$apart": _}:
+            return
+        case {"$leaf": int(number)}:
+            yield number
+        case Mapping():
+            for each in tree.values():
+                yield from leaf_numbers(each)
+        case list():
+            for each in tree:
+                yield from leaf_numbers(each)
 
 
 def restore_snapshot(savable: Savable, snapshot: Snapshot) -> None:

@@ -15,7 +15,34 @@ _WRITE_BYTES_MAX = 8 * 1024 * 1024
 """One call of the system writes no more, so that other threads have their turn."""
 
 
-class Disk(Protocol):
+class Files(Protocol):
+    """Files by their path, with slashes, for whoever only reads. What goes wrong is an `OSError`."""
+
+    def names(self, path: str) -> list[str]:
+        """What is in a folder, in order; nothing if there is no such folder."""
+
+    def size(self, path: str) -> int | None:
+        """How many bytes a file has; `None` if it is not there."""
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Bytes of a file, fewer than `length` at its end.
+
+        Raises:
+            FileNotFoundError: when there is no such file.
+        """
+
+    def read_into(self, path: str, offset: int, target: memoryview) -> int:
+        """Read bytes of a file into memory that is there; returns how many: fewer than asked at its end.
+
+        Raises:
+            FileNotFoundError: when there is no such file.
+        """
+        data = self.read(path, offset, len(target))
+        target[: len(data)] = data
+        return len(data)
+
+
+class Disk(Files, Protocol):
     """Files by their path below a root, with slashes.
 
     A write is not there after a power cut before `sync`, and a name that was made, changed or removed is not before
@@ -62,29 +89,6 @@ class Disk(Protocol):
 
     def remove_empty_directory(self, path: str) -> None:
         """Remove a folder if there is nothing in it; one that is not there is removed already."""
-
-    def names(self, path: str) -> list[str]:
-        """What is in a folder, in order; nothing if there is no such folder."""
-
-    def size(self, path: str) -> int | None:
-        """How many bytes a file has; `None` if it is not there."""
-
-    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
-        """Bytes of a file, fewer than `length` at its end.
-
-        Raises:
-            FileNotFoundError: when there is no such file.
-        """
-
-    def read_into(self, path: str, offset: int, target: memoryview) -> int:
-        """Read bytes of a file into memory that is there; returns how many: fewer than asked at its end.
-
-        Raises:
-            FileNotFoundError: when there is no such file.
-        """
-        data = self.read(path, offset, len(target))
-        target[: len(data)] = data
-        return len(data)
 
     def reserve(self, path: str, length: int) -> None:
         """Find out whether there is room for so many bytes: they are allocated to a file, which may be removed again."""

@@ -164,12 +164,7 @@ def test_a_damaged_checkpoint_that_nobody_has_seen_is_put_aside_for_good() -> No
     assert recovered is not None
     assert_is(recovered, 1)
     assert damaged.names("quarantine") == ["m-2.json.0"]
-    power = Power()
-    for path, content in files.items():
-        power.apply(("write", path, content))
-        power.apply(("sync", path, None))
-    for folder in ("", *sorted(power.folders), *{path.rpartition("/")[0] for path in files}):
-        power.apply(("sync_directory", folder, None))
+    power = Power.of(files, power.folders)
     for op in damaged.log:
         power.apply(op)
         for left in power.cuts():

@@ -2,6 +2,7 @@
 
 from streame.cli.bench import (
     chain,
+    checkpoints,
     groups,
     latency,
     ndjson,
@@ -29,6 +30,8 @@ CASES: tuple[Case, ...] = (
     *stages.CASES,
     *latency.CASES,
     *slow_sink.CASES,
+    *checkpoints.CASES,
+    *spill.CASES,
 )
 
 

@@ -51,10 +51,7 @@ class FileSet:
             except OSError as error:
                 raise PlanError(_cannot_list(one, error)) from error
             if not found and not follow:
-                what = "no file matches" if _is_glob(one) else "no file is in the directory"
-                raise PlanError(
-                    f"{what} {str(Path(one).absolute())!r}; files may come later with follow=True"
-                )
+                raise PlanError(_nothing(one))
         return files
 
     def covers(self, path: str) -> bool:
@@ -132,7 +129,12 @@ def _below(directory: str) -> Iterator[str]:
 
 
 def _nothing(path: str) -> str:
-    what = "no file matches" if _is_glob(path) else "no file is in the directory"
+    if _is_glob(path):
+        what = "no file matches"
+    elif committed(path) is None:
+        what = "no file is in the directory"
+    else:
+        what = "no part is committed yet in the directory"
     return f"{what} {str(Path(path).absolute())!r}; files may come later with follow=True"
 
 

@@ -58,7 +58,7 @@ class AsofJoinOperator(Operator):
             the order in which they come.
     """
 
-    SAVED = ("_intake", "_watermark", "_right_ended", "_passing", "_latest", "_waiting", "_keys")
+    SAVED = ("_intake", "_watermark", "_reached", "_right_ended", "_passing", "_latest", "_waiting", "_keys")
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class AsofJoinOperator(Operator):
         self._exact = exact
         self._unit = left.unit
         self._by_position = by_position
-        self._watermark = WATERMARK_MIN
+        self._watermark = self._reached = WATERMARK_MIN
         self._right_ended = False
         self._passing = (Timeline(left.kept_schema), Timeline(right.kept_schema))
         # What is only compared, as keys and times are, need not be kept or copied.
@@ -105,8 +105,14 @@ class AsofJoinOperator(Operator):
 
     def on_watermark(self, time: int, out: Collector) -> None:
         """Match the rows that the watermark has passed."""
-        self._watermark = max(self._watermark, time if time == WATERMARK_MAX else time // self._unit)
-        self._intake.watermark = self._watermark
+        if time > self._reached:  # else it is told again, after an idle time or a restart
+            self._reached = time
+            self._watermark = self._intake.watermark = time if time == WATERMARK_MAX else time // self._unit
+            self._pass(out)
+        self._say(out)
+
+    def _pass(self, out: Collector) -> None:
+        """Match the rows that the watermark has passed, and let go those that wait no longer."""
         left, right = self._passed(LEFT), self._passed(RIGHT)
         if len(self._waiting) and len(right.times):
             self._meet(right, out)
@@ -119,19 +125,20 @@ class AsofJoinOperator(Operator):
             if self._tolerance is not None:
                 self._latest.expire(max(WATERMARK_MIN, self._watermark - self._tolerance))
         self._let_go(out)
-        out.watermark(time if time == WATERMARK_MAX else self._least_time() * self._unit)
 
     def on_end(self, port: int, out: Collector) -> None:
         """After the last right row none can be nearer."""
-        if port == RIGHT:
+        if port == RIGHT and not self._right_ended:
             self._right_ended = True
             self._let_go(out)
+            self._say(out)
 
     def absorb(self, other: Self, mine: Mine) -> None:
         """See `Operator`."""
         self._keys.absorb(other._keys, mine)
         for port, passing in enumerate(self._passing):
             passing.absorb(other._passing[port], partial(self._are_owned, port, mine))
+        self._reached = other._reached
         self._watermark = self._intake.watermark = other._watermark
         self._right_ended = other._right_ended
 
@@ -144,10 +151,13 @@ class AsofJoinOperator(Operator):
         sizes = [self._keys.size, *(each.size for each in self._passing)]
         return StateSize(sum(size.rows for size in sizes), sum(size.bytes for size in sizes))
 
-    def _least_time(self) -> int:
-        """The earliest event time that may still come out, in the join's unit."""
-        least = self._waiting.least_time
-        return self._watermark if least is None else min(self._watermark, least)
+    def _say(self, out: Collector) -> None:
+        """Say what the earliest event time is that may still come out."""
+        if self._reached == WATERMARK_MAX:
+            out.watermark(WATERMARK_MAX)
+        elif self._reached > WATERMARK_MIN:
+            least = self._waiting.least_time
+            out.watermark(self._unit * (self._watermark if least is None else min(self._watermark, least)))
 
     def _let_go(self, out: Collector) -> None:
         """Put out the left rows that wait for what cannot come any more."""

@@ -78,11 +78,11 @@ class PagedOperator(Operator):
 
     DERIVED = (
         "_inner",
+        "_is_open",
         "_inner_timer_us",
         "_pages",
         "_fed",
         "_is_saved",
-        "_is_open",
         "_flush_at_us",
         "waits_for_room",
     )

@@ -15,6 +15,7 @@ from streame.errors import DataError
 from streame.state.aggregates.accumulator import GroupValues
 from streame.state.aggregates.batch import Batch, Groups
 from streame.state.rows import as_index
+from streame.state.snapshot import CHUNK_ROWS
 
 _SAMPLE = 8
 """How many states are looked at to say how large all of them are."""
@@ -24,22 +25,29 @@ class UserStates(GroupValues):
     """One Python object for each group that has had rows."""
 
     SAVED = ("_states",)
+    DERIVED = ("_encoded",)
 
     def __init__(self, spec: Own) -> None:
         self._spec = spec
         self._aggregate = spec.aggregate
         self._states: list[Any] = []
+        self._encoded: list[pl.Series] = []
 
     def saved(self) -> dict[str, Any]:
-        """The states as the user encodes them."""
-        encode, states = self._aggregate.encode, self._of_groups(self._states)
-        encoded = [None if each is None else self._called("encode", encode, each) for each in states]
-        return {"states": pl.Series(encoded, dtype=pl.Binary)}
+        """The states as the user encodes them, chunk by chunk; those that no row has come for are not encoded again."""
+        states = self._of_groups(self._states)
+        changed = None if self._touched is None else self._touched.chunks
+        known, self._encoded = self._encoded, []
+        for number, start in enumerate(range(0, len(states), CHUNK_ROWS)):
+            part = states[start : start + CHUNK_ROWS]
+            is_new = changed is None or number >= len(known) or changed[number]
+            self._encoded.append(self._encode(part) if is_new else known[number])
+        return {"states": self._encoded}
 
     def restore(self, parts: dict[str, Any]) -> None:
         """See `saved`."""
-        decode = self._aggregate.decode
-        encoded = parts["states"].to_list()
+        decode, self._encoded = self._aggregate.decode, parts["states"]
+        encoded = [each for chunk in self._encoded for each in chunk.to_list()]
         self._states = [None if each is None else self._called("decode", decode, each) for each in encoded]
 
     def resize(self, size: int) -> None:
@@ -120,6 +128,12 @@ class UserStates(GroupValues):
         for group, (start, end) in zip(groups[starts].tolist(), ends, strict=True):
             rows = [column.slice(start, end - start) for column in columns]
             self._states[group] = self._called(name, function, self._state(group), *rows)
+
+    def _encode(self, states: Sequence[Any]) -> pl.Series:
+        """The bytes of each state, null where there is none."""
+        encode = self._aggregate.encode
+        encoded = [None if each is None else self._called("encode", encode, each) for each in states]
+        return pl.Series(encoded, dtype=pl.Binary)
 
     def _meet(self, group: int, other: Any) -> None:
         self._states[group] = self._called("merge", self._aggregate.merge, self._state(group), other)

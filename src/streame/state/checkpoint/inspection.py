@@ -7,10 +7,13 @@ from pathlib import Path
 from streame.core.staging import Json
 from streame.errors import CheckpointError
 from streame.state.checkpoint.manifest import Manifest, SavedState, chunks_of
+from streame.state.checkpoint.object_recovery import look_at_objects
 from streame.state.checkpoint.ownership import job_of
 from streame.state.checkpoint.recovery import Found, read_store
 from streame.state.checkpoint.sealed import Broken, Newer
-from streame.storage.disk import LocalDisk
+from streame.state.checkpoint.spool import Spool
+from streame.storage.disk import Files, LocalDisk
+from streame.storage.objects import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,38 +71,38 @@ class OperatorState:
     parts: Mapping[str, int]
 
 
-def list_checkpoints(folder: Path) -> tuple[str, Sequence[Listed]]:
+def list_checkpoints(place: Path | ObjectStore) -> tuple[str, Sequence[Listed]]:
     """The name of the job, and its checkpoints, oldest first.
 
     Args:
-        folder: the checkpoints of a job, or a savepoint.
+        place: the folder or the object store with the checkpoints of a job, or a savepoint.
 
     Raises:
         CheckpointError: when there are none.
     """
-    job, found = _read(folder)
+    job, found = _read(place)
     return job, [_listed(number, found) for number in sorted(found.facts.manifests)]
 
 
-def read_checkpoint(folder: Path, number: int | None = None) -> Manifest:
+def read_checkpoint(place: Path | ObjectStore, number: int | None = None) -> Manifest:
     """All that the manifest of a checkpoint says.
 
     Args:
-        folder: the checkpoints of a job, or a savepoint.
+        place: the folder or the object store with the checkpoints of a job, or a savepoint.
         number: which one; the last one unless told.
 
     Raises:
         CheckpointError: when it is not there, or cannot be read.
     """
-    _, found = _read(folder)
+    _, found = _read(place)
     numbers = sorted(found.facts.manifests)
     number = numbers[-1] if number is None else number
     if number not in found.facts.manifests:
         raise CheckpointError(
-            f"{folder}: there is no checkpoint {number}; there are {', '.join(map(str, numbers))}"
+            f"{_where(place)}: there is no checkpoint {number}; there are {', '.join(map(str, numbers))}"
         )
     if number not in found.manifests:
-        raise CheckpointError(f"{folder}: checkpoint {number}: {_problem(number, found)}")
+        raise CheckpointError(f"{_where(place)}: checkpoint {number}: {_problem(number, found)}")
     return found.manifests[number]
 
 
@@ -134,33 +137,42 @@ def checkpoint_json(manifest: Manifest) -> Json:
     }  # fmt: skip
 
 
-def verify_checkpoints(folder: Path) -> Sequence[Verdict]:
+def verify_checkpoints(place: Path | ObjectStore) -> Sequence[Verdict]:
     """Read every byte of every checkpoint, oldest first, and say what is wrong.
 
     Args:
-        folder: the checkpoints of a job, or a savepoint.
+        place: the folder or the object store with the checkpoints of a job, or a savepoint.
 
     Raises:
         CheckpointError: when there are none.
     """
-    disk, (_, found) = LocalDisk(folder), _read(folder)
+    files, (_, found) = _files(place), _read(place)
     verdicts = []
     for number in sorted(found.facts.manifests):
         if number not in found.manifests:
             verdicts.append(Verdict(number, [_problem(number, found) or ""], 0))
             continue
-        damaged = found.look_at(disk, number)
+        damaged = found.look_at(files, number)
         read = sum(file.length for file in found.manifests[number].files)
         verdicts.append(Verdict(number, damaged, read))
     return verdicts
 
 
-def _read(folder: Path) -> tuple[str, Found]:
-    disk = LocalDisk(folder)
-    job, found = job_of(disk, str(folder)), read_store(disk, None)
+def _files(place: Path | ObjectStore) -> Files:
+    return Spool(place) if isinstance(place, ObjectStore) else LocalDisk(place)
+
+
+def _where(place: Path | ObjectStore) -> str:
+    return place.where if isinstance(place, ObjectStore) else str(place)
+
+
+def _read(place: Path | ObjectStore) -> tuple[str, Found]:
+    where = _where(place)
+    job = job_of(_files(place), where)
+    found = look_at_objects(place) if isinstance(place, ObjectStore) else read_store(LocalDisk(place), None)
     if not found.facts.manifests:
         why = "it has none yet" if job is not None else "it is not a folder of checkpoints"
-        raise CheckpointError(f"{folder}: there are no checkpoints: {why}")
+        raise CheckpointError(f"{where}: there are no checkpoints: {why}")
     return job or "unknown", found
 
 

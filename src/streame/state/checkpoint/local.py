@@ -22,7 +22,7 @@ from streame.state.checkpoint.store import (
 )
 from streame.state.checkpoint.writing import CheckpointWriter
 from streame.state.snapshot import Data
-from streame.storage.disk import Disk, LocalDisk
+from streame.storage.disk import Disk, Files, LocalDisk
 
 
 class LocalCheckpoints(CheckpointStore):
@@ -110,7 +110,7 @@ class LocalCheckpoints(CheckpointStore):
         return self._writer.last.number if self._writer.last else 0
 
 
-def recovered(disk: Disk, manifest: Manifest) -> Recovered:
+def recovered(disk: Files, manifest: Manifest) -> Recovered:
     """What a manifest says, for the runtime.
 
     Args:
@@ -133,7 +133,7 @@ def recovered(disk: Disk, manifest: Manifest) -> Recovered:
     )
 
 
-def _state(disk: Disk, state: SavedState) -> RecoveredState:
+def _state(disk: Files, state: SavedState) -> RecoveredState:
     def leaf(number: int) -> Data:
         return read_leaf(state.leaves[number], disk)
 

@@ -11,7 +11,7 @@ from streame.core.staging import Json, Outbox, OutboxFile
 from streame.errors import CheckpointDamaged
 from streame.state.checkpoint.lasting import must_last
 from streame.state.checkpoint.manifest import StoredFile
-from streame.storage.disk import Disk
+from streame.storage.disk import Disk, Files
 
 READ_BYTES = 4 * 1024 * 1024
 
@@ -99,7 +99,7 @@ def file_name(name: str) -> str:
     return f"{quoted[:_NAME_BYTES_MAX]}~{xxh3_128_hexdigest(name.encode())[:16]}"
 
 
-def damage(disk: Disk, file: StoredFile) -> str | None:
+def damage(disk: Files, file: StoredFile) -> str | None:
     """What is wrong with a file; `None` if every byte is as it was written."""
     digest = xxh3_128()
     try:

@@ -10,7 +10,7 @@ from streame.errors import CheckpointError
 from streame.state.checkpoint.lasting import must_last
 from streame.state.checkpoint.manifest import json_bytes
 from streame.state.checkpoint.sealed import Broken, Newer, seal, unseal
-from streame.storage.disk import Disk
+from streame.storage.disk import Disk, Files
 
 FORMAT = "FORMAT"
 LOCK = "LOCK"
@@ -51,7 +51,7 @@ def claim(disk: Disk, job: str, where: str) -> Callable[[], None]:
     return release
 
 
-def job_of(disk: Disk, where: str) -> str | None:
+def job_of(disk: Files, where: str) -> str | None:
     """The name of the job that a folder belongs to; `None` if it is new.
 
     Args:
@@ -94,9 +94,14 @@ def _settle(disk: Disk, job: str, where: str) -> None:
     must_last(disk.sync_directory, "")  # also what a process that was killed had not made last
 
 
+def format_bytes(job: str) -> bytes:
+    """What the file `FORMAT` holds."""
+    return seal(_SEALED_AS, json_bytes({"job": job}))
+
+
 def write_format(disk: Disk, job: str) -> None:
     """Say for ever what the folder is, and whose."""
-    disk.write(f"{FORMAT}.tmp", [seal(_SEALED_AS, json_bytes({"job": job}))])
+    disk.write(f"{FORMAT}.tmp", [format_bytes(job)])
     must_last(disk.sync, f"{FORMAT}.tmp")
     disk.link(f"{FORMAT}.tmp", FORMAT)
     disk.remove(f"{FORMAT}.tmp")

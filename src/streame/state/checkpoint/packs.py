@@ -19,7 +19,7 @@ from streame.state.checkpoint.leaves import (
 from streame.state.checkpoint.manifest import Chunk, Manifest, SavedLeaf, SavedState, StoredFile, chunks_of
 from streame.state.checkpoint.sealed import FORMAT_VERSION
 from streame.state.snapshot import CHUNK_ROWS, Changed, Data, Leaf, Snapshot, is_kept, loaded
-from streame.storage.disk import Bytes, Disk
+from streame.storage.disk import Bytes, Files
 
 PACKS_MAX = 64
 """A checkpoint that refers to more packs has the chunks of those with the least of them written anew."""
@@ -72,15 +72,15 @@ class Known:
         return before if same_kind else like
 
 
-def retired_packs(last: Manifest) -> frozenset[str]:
+def retired_packs(last: Manifest, packs_max: int = PACKS_MAX) -> frozenset[str]:
     """The packs whose chunks are to be written anew: less than half of them is needed, or there are too many packs."""
     live = dict.fromkeys((pack.path for pack in last.packs), 0)
     for chunk in chunks_of(last.operators):
         live[chunk.pack] += chunk.length
     retired = {pack.path for pack in last.packs if 2 * live[pack.path] < pack.length - len(FIRST_LINE)}
     kept = sorted((path for path in live if path not in retired), key=lambda path: (live[path], path))
-    if len(kept) >= PACKS_MAX:
-        retired.update(kept[: len(kept) - PACKS_MAX // 2])
+    if len(kept) >= packs_max:
+        retired.update(kept[: len(kept) - packs_max // 2])
     return frozenset(retired)
 
 
@@ -172,7 +172,7 @@ def _rows(leaf: SavedLeaf, number: int) -> int:
     return min(leaf.shape[0] if leaf.shape else 1, (number + 1) * CHUNK_ROWS) - number * CHUNK_ROWS
 
 
-def read_leaf(leaf: SavedLeaf, disk: Disk) -> Data:
+def read_leaf(leaf: SavedLeaf, disk: Files) -> Data:
     """A leaf as it was saved; an array is one that may be written to.
 
     Args:
@@ -194,7 +194,7 @@ def read_leaf(leaf: SavedLeaf, disk: Disk) -> Data:
     return array
 
 
-def checked_chunk(chunk: Chunk, disk: Disk) -> bytes:
+def checked_chunk(chunk: Chunk, disk: Files) -> bytes:
     """The bytes of a chunk, if they are the ones that were written.
 
     Args:

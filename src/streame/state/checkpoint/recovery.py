@@ -22,10 +22,13 @@ from streame.state.checkpoint.decide import (
 from streame.state.checkpoint.lasting import must_last
 from streame.state.checkpoint.manifest import Manifest, StoredFile, decode_manifest
 from streame.state.checkpoint.outbox import damage
-from streame.storage.disk import Disk
+from streame.state.checkpoint.sealed import seal
+from streame.storage.disk import Disk, Files
 
 SHOWN = "SHOWN"
 """A file that is there once a checkpoint was begun of which something will be published or acknowledged."""
+
+SHOWN_BYTES = seal("shown", b"something may have been published or acknowledged")
 
 Refusal: TypeAlias = Damaged | ForeignJob | NewerFormat
 
@@ -46,7 +49,7 @@ class Found:
     manifests: dict[int, Manifest]
     damaged: dict[int, list[StoredFile]]
 
-    def look_at(self, disk: Disk, number: int) -> tuple[str, ...]:
+    def look_at(self, disk: Files, number: int) -> tuple[str, ...]:
         """Check every byte that a checkpoint refers to; returns what is wrong, in a few words each."""
         manifest = self.manifests[number]
         wrong = [(file, damage(disk, file)) for file in manifest.files]

@@ -22,13 +22,13 @@ from streame.state.checkpoint.ownership import claim
 from streame.state.checkpoint.packs import FIRST_LINE, checked_chunk
 from streame.state.checkpoint.recovery import (
     SHOWN,
+    SHOWN_BYTES,
     look_for_checkpoint,
     manifest_numbers,
     manifest_path,
     refused,
 )
-from streame.state.checkpoint.sealed import seal
-from streame.storage.disk import Disk, LocalDisk
+from streame.storage.disk import Disk, Files, LocalDisk
 
 _TRIES = 5
 """A running job may delete a checkpoint while it is copied; there is a newer one then."""
@@ -102,7 +102,7 @@ def last_checkpoint(disk: Disk, where: str) -> Manifest:
             raise refused(decision, None)
 
 
-def copy_checkpoint(source: Disk, manifest: Manifest, target: Disk) -> Manifest:
+def copy_checkpoint(source: Files, manifest: Manifest, target: Disk) -> Manifest:
     """Copy a checkpoint with all that it needs; returns the manifest of the copy, which is there when this returns.
 
     Args:
@@ -114,7 +114,7 @@ def copy_checkpoint(source: Disk, manifest: Manifest, target: Disk) -> Manifest:
         CheckpointDamaged: when it is not what was written.
     """
     number = manifest.number
-    packing = _Packing(f"state/{number}/0.1.pack", manifest, source)
+    packing = Packing(f"state/{number}/0.1.pack", manifest, source)
     files: dict[str, Iterator[bytes]] = {file.path: _bytes_of(source, file) for file in manifest.staged}
     if manifest.packs:
         files[packing.path] = packing.parts()
@@ -125,7 +125,7 @@ def copy_checkpoint(source: Disk, manifest: Manifest, target: Disk) -> Manifest:
         target.rename(f"{path}.tmp", path)
         must_last(target.sync_directory, path.rpartition("/")[0])
     if any(output.shows for output in manifest.history):
-        target.write(SHOWN, [seal("shown", b"something may have been published or acknowledged")])
+        target.write(SHOWN, [SHOWN_BYTES])
         must_last(target.sync, SHOWN)
         must_last(target.sync_directory, "")
     copy = replace(
@@ -163,12 +163,12 @@ def adopt_savepoint(savepoint: Path, job: str, target: Disk) -> None:
 
 
 @dataclass(slots=True)
-class _Packing:
+class Packing:
     """All chunks of a checkpoint on their way into one pack; take all of `parts` first."""
 
     path: str
     manifest: Manifest
-    disk: Disk
+    disk: Files
     file: StoredFile | None = None
 
     def parts(self) -> Iterator[bytes]:
@@ -209,7 +209,7 @@ class _Packing:
             yield checked_chunk(chunk, self.disk)
 
 
-def _bytes_of(disk: Disk, file: StoredFile) -> Iterator[bytes]:
+def _bytes_of(disk: Files, file: StoredFile) -> Iterator[bytes]:
     """The bytes of a file, which were checked when the checkpoint was found."""
     for offset in range(0, file.length, READ_BYTES):
         yield disk.read(file.path, offset, min(READ_BYTES, file.length - offset))

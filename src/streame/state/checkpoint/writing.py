@@ -22,8 +22,7 @@ from streame.state.checkpoint.manifest import (
 )
 from streame.state.checkpoint.outbox import stored_file
 from streame.state.checkpoint.packs import Known, LeafKey, PackWriting
-from streame.state.checkpoint.recovery import SHOWN, manifest_path
-from streame.state.checkpoint.sealed import seal
+from streame.state.checkpoint.recovery import SHOWN, SHOWN_BYTES, manifest_path
 from streame.state.checkpoint.store import Draft, Written, stored_pieces
 from streame.storage.disk import Disk
 
@@ -147,7 +146,7 @@ class CheckpointWriter:
 
     def _announce(self) -> None:
         """Say for ever that something of this store may have been published or acknowledged."""
-        self.disk.write(f"{SHOWN}.tmp", [seal("shown", b"something may have been published or acknowledged")])
+        self.disk.write(f"{SHOWN}.tmp", [SHOWN_BYTES])
         must_last(self.disk.sync, f"{SHOWN}.tmp")
         self.disk.rename(f"{SHOWN}.tmp", SHOWN)
         must_last(self.disk.sync_directory, "")

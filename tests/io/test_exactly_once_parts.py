@@ -1,10 +1,8 @@
-"""Files that are written exactly once: what is visible when, and what a new run does with what is there."""
+"""Parts that are written exactly once: what is visible when, and what a new run does with what is there."""
 
-import gzip
 import json
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,93 +10,17 @@ import polars as pl
 import pytest
 
 import streame as st
-from streame.core.staging import Decided, Outbox, OutboxFile, Staged
+from streame.core.deadletters import BadRow, dead_letters
+from streame.core.staging import Decided
 from streame.errors import ConnectorError, PlanError, SinkRegressed, StreameError
-from streame.io.console import ConsoleSink
+from streame.io.deadletter_files import DeadLetterFiles
 from streame.io.file_sinks import file_sink
 from streame.io.formats.encoders import CsvEncoder, Encoder, IpcEncoder, NdjsonEncoder, ParquetEncoder
-from streame.io.sink import Sink, TransactionalSink
+from streame.io.parts import PartFiles
+from streame.storage.disk import LocalDisk
+from streame.testing.contracts import MemoryOutbox
+from tests.io.engine import SCHEMA, Job
 from tests.io.test_sinks import names
-
-SCHEMA = pl.Schema({"n": pl.Int64})
-
-
-class Kept(OutboxFile):
-    def __init__(self, box: "Box") -> None:
-        self._box = box
-        self._data = b""
-
-    def append(self, data: bytes) -> None:
-        self._data += data
-
-    def finish(self) -> Any:
-        self._box.files.append(self._data)
-        return len(self._box.files) - 1
-
-    def discard(self) -> None:
-        self._data = b""
-
-
-@dataclass
-class Box(Outbox):
-    files: list[bytes] = field(default_factory=list)
-
-    def begin(self) -> OutboxFile:
-        return Kept(self)
-
-    def read(self, piece: Any) -> Iterator[bytes]:
-        data = self.files[piece]
-        for start in range(0, len(data), 7):
-            yield data[start : start + 7]
-
-
-@dataclass
-class Job:
-    """The part of an engine that a sink sees."""
-
-    make: Callable[[], Sink]
-    decided: list[Decided] = field(default_factory=list)
-    box: Box = field(default_factory=Box)
-    checkpoint: int = 0
-
-    def start(self) -> "Job":
-        sink = self.make()
-        assert isinstance(sink, TransactionalSink)
-        self.sink = sink
-        self.sink.open(SCHEMA)
-        try:
-            self.sink.join_checkpoints(self.decided, self.box)
-        except StreameError:
-            self.sink.abort()
-            raise
-        return self
-
-    def write(self, *numbers: int) -> "Job":
-        self.sink.write(pl.DataFrame({"n": numbers}, SCHEMA))
-        return self
-
-    def decide(self, *carried: Staged) -> Decided:
-        staged = self.sink.stage()
-        pieces = [*(piece for one in carried for piece in one.pieces), *staged.pieces]
-        self.checkpoint += 1
-        one = Decided(
-            self.checkpoint, Staged(json.loads(json.dumps(pieces)), json.loads(json.dumps(staged.note)))
-        )
-        self.decided.append(one)
-        return one
-
-    def commit(self) -> "Job":
-        self.sink.publish(self.decide())
-        return self
-
-    def crash(self) -> "Job":
-        self.sink.abort()
-        return self
-
-    def end(self) -> None:
-        self.commit()
-        self.sink.close()
-
 
 Scan = Callable[..., st.StreamDataFrame]
 PARTS: dict[str, tuple[Encoder, Scan, Callable[[str], pl.LazyFrame]]] = {
@@ -116,7 +38,7 @@ def parts(out: Path, form: str = "parquet", **limits: Any) -> Job:
 
 def rows(out: Path, form: str = "parquet") -> list[int]:
     if not committed(out):
-        with pytest.raises(PlanError):
+        with pytest.raises(PlanError, match=r"no part is committed yet|no file is in"):
             PARTS[form][1](out, schema=SCHEMA)
         return []
     return PARTS[form][1](out, schema=SCHEMA).collect()["n"].to_list()
@@ -266,128 +188,63 @@ def test_a_job_whose_checkpoints_never_counted_leaves_the_directory_free(tmp_pat
     assert names(tmp_path) == ["part-00000.parquet"]
 
 
-LINES: dict[str, tuple[Encoder, Scan]] = {
-    f"{form}{suffix}": (
-        NdjsonEncoder(compression) if form == "ndjson" else CsvEncoder(compression),  # type: ignore[arg-type]
-        st.scan_ndjson if form == "ndjson" else st.scan_csv,
-    )
-    for form in ("ndjson", "csv")
-    for suffix, compression in (("", "uncompressed"), (".gz", "gzip"), (".zst", "zstd"))
-}
-LINE_FORMS = pytest.mark.parametrize("form", LINES)
-
-
-def line_file(path: Path) -> Job:
-    form = path.name.partition(".")[2]
-    return Job(lambda: file_sink(path, LINES[form][0]))
-
-
-def lines(path: Path) -> list[int]:
-    if path.stat().st_size == 0:
-        return []
-    return LINES[path.name.partition(".")[2]][1](path, schema=SCHEMA).collect()["n"].to_list()
-
-
-@LINE_FORMS
-def test_a_file_grows_by_what_is_committed(tmp_path: Path, form: str) -> None:
-    path = tmp_path / f"out.{form}"
-    path.write_bytes(b"of a job before")
-    job = line_file(path).start().write(1, 2)
-    assert path.read_bytes() == b""
-    one = job.decide()
-    assert path.read_bytes() == b""
-    job.sink.publish(one)
-    job.sink.publish(one)
-    assert lines(path) == [1, 2]
-    job.commit().write(3).commit().write(4)
-    job.sink.flush()
-    assert lines(path) == [1, 2, 3]
-    job.crash().start().write(4).write(5).end()
-    assert lines(path) == [1, 2, 3, 4, 5]
-    assert names(tmp_path) == [path.name]
-
-
-@LINE_FORMS
-@pytest.mark.parametrize("length", [0, 1, -1, 7])
-def test_a_file_is_brought_to_its_committed_length(tmp_path: Path, form: str, length: int) -> None:
-    path = tmp_path / f"out.{form}"
-    job = line_file(path).start().write(1, 2).commit()
-    before = path.read_bytes()
-    job.write(*range(3, 30)).commit().crash()
-    whole = path.read_bytes()
-    for left in (before + whole[len(before) :][:length], whole + b"more", before + b"\0" * 40, before):
-        path.write_bytes(left)
-        job.start().crash()
-        assert path.read_bytes() == whole
-
-
-def test_a_file_is_built_again_from_what_is_kept(tmp_path: Path) -> None:
-    path = tmp_path / "out.csv"
-    job = line_file(path).start()
-    for number in range(5):
-        job.write(number).commit()
-    job.crash()
-    whole = path.read_bytes()
-    path.unlink()
-    job.start().crash()
-    assert path.read_bytes() == whole
-    path.write_bytes(whole[:5])
-    del job.decided[:2]
-    with pytest.raises(SinkRegressed, match="has 5 bytes, but 6 were committed before checkpoint 3"):
-        job.start()
-
-
-def test_a_file_that_is_removed_while_it_grows(tmp_path: Path) -> None:
-    path = tmp_path / "out.csv"
-    job = line_file(path).start().write(1).commit().write(2)
-    path.unlink()
-    with pytest.raises(SinkRegressed, match="was removed or cut off while a job writes to it; 4 bytes"):
-        job.commit()
-    job.crash().start().write(3).end()
-    assert lines(path) == [1, 2, 3]
-
-
-def test_a_csv_file_without_rows_has_a_header(tmp_path: Path) -> None:
-    line_file(tmp_path / "out.csv").start().commit().end()
-    assert (tmp_path / "out.csv").read_text() == "n\n"
-
-
-def test_other_programs_read_what_was_staged_in_pieces(tmp_path: Path) -> None:
-    for suffix in ("gz", "zst"):
-        path = tmp_path / f"out.csv.{suffix}"
-        job = line_file(path).start()
-        for number in range(3):
-            job.write(number).commit()
-        assert pl.read_csv(path)["n"].to_list() == [0, 1, 2]
-    assert gzip.decompress((tmp_path / "out.csv.gz").read_bytes()) == b"n\n0\n1\n2\n"
-    said = subprocess.run(["gzip", "-dc", tmp_path / "out.csv.gz"], check=True, capture_output=True)
-    assert said.stdout == b"n\n0\n1\n2\n"
-
-
-@pytest.mark.parametrize("encoder", [ParquetEncoder(), IpcEncoder()])
-def test_one_file_with_an_index_cannot_have_checkpoints(tmp_path: Path, encoder: Encoder) -> None:
-    sink = file_sink(tmp_path / f"out{encoder.suffix}", encoder)
-    assert sink.delivery == "at_least_once"
-    with pytest.raises(PlanError, match=r"end the path with '/' for a directory of parts \(.*/out/\)"):
-        sink.check_checkpoints()
-
-
-def test_a_pipe_cannot_have_checkpoints(tmp_path: Path) -> None:
-    (tmp_path / "out.csv").symlink_to("/dev/null")
-    sink = file_sink(tmp_path / "out.csv", CsvEncoder())
-    with pytest.raises(PlanError, match="is no regular file"):
-        sink.check_checkpoints()
-
-
-def test_what_sinks_promise(tmp_path: Path) -> None:
-    for sink in (file_sink(tmp_path / "a", CsvEncoder()), file_sink(tmp_path / "a.csv", CsvEncoder())):
-        assert sink.delivery == "exactly_once"
-        sink.check_checkpoints()
-    assert ConsoleSink().delivery == "at_least_once"
-
-
 def all_pieces(decided: Sequence[Decided]) -> list[Any]:
     return [piece for one in decided for piece in one.staged.pieces]
+
+
+def test_staged_parts_keep_their_format(tmp_path: Path) -> None:
+    job = parts(tmp_path).start().write(1)
+    job.decide()
+    job.crash().make = parts(tmp_path, "csv").make
+    job.start().crash()
+    assert [path.suffix for path in tmp_path.glob("part-*")] == [".parquet"]
+
+
+class WithoutLinks(LocalDisk):
+    def link(self, source: str, target: str) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+
+def test_a_file_system_without_hard_links(tmp_path: Path) -> None:
+    sink = PartFiles(tmp_path, ParquetEncoder(), disk=WithoutLinks(tmp_path))
+    sink.open(SCHEMA)
+    with pytest.raises(ConnectorError, match=r"cannot give a file a second name \(Operation not permitted\)"):
+        sink.join_checkpoints([], MemoryOutbox())
+    sink.abort()
+
+
+def test_dead_letters_come_once(tmp_path: Path) -> None:
+    at = datetime(2024, 1, 1, tzinfo=UTC)
+    one, two = (
+        dead_letters(
+            [BadRow(number, "syntax", "no JSON", b"{")], source="s", split="a", operator="scan", at=at
+        )
+        for number in range(2)
+    )
+
+    def seen() -> list[int]:
+        parts = sorted(tmp_path.glob("part-*.ndjson"))
+        return [json.loads(line)["offset"] for part in parts for line in part.read_text().splitlines()]
+
+    box = MemoryOutbox()
+    decided: list[Decided] = []
+    for last in (False, True):
+        sink = DeadLetterFiles(tmp_path)
+        assert sink.delivery == "exactly_once"
+        sink.open(one.schema)
+        sink.join_checkpoints(decided, box)
+        if not last:
+            sink.write(one)
+            decided.append(Decided(1, sink.stage()))
+            sink.write(two)
+            sink.flush()
+            sink.abort()
+            assert seen() == []
+    assert seen() == [0]
+    sink.write(two)
+    sink.publish(Decided(2, sink.stage()))
+    sink.close()
+    assert seen() == [0, 1]
 
 
 def test_damaged_staged_parts_are_not_published(tmp_path: Path) -> None:

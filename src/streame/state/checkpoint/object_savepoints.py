@@ -1,0 +1,67 @@
+"""A savepoint from which a job begins that keeps its checkpoints in an object store."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from streame.errors import CheckpointError
+from streame.state.checkpoint.manifest import Manifest
+from streame.state.checkpoint.object_packs import Cutting
+from streame.state.checkpoint.savepoints import Packing, last_checkpoint
+from streame.storage.disk import LocalDisk
+from streame.storage.objects import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Savepoint:
+    """A savepoint in a folder of this machine, every byte of which was checked.
+
+    Args:
+        folder: where.
+        manifest: what is in it.
+    """
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def number(self) -> int:
+        """The number of its checkpoint."""
+        return self.manifest.number
+
+    @classmethod
+    def at(cls, folder: Path, job: str) -> "Savepoint":
+        """The savepoint in a folder.
+
+        Args:
+            folder: where.
+            job: the name of the job that begins there.
+
+        Raises:
+            CheckpointError: when it cannot be used; says why.
+        """
+        manifest = last_checkpoint(LocalDisk(folder), str(folder))
+        if manifest.job != job:
+            raise CheckpointError(
+                f"{folder}: it is a savepoint of job {manifest.job!r}, not of {job!r}; give the job that name"
+            )
+        return cls(folder, manifest)
+
+    def copy_to(self, store: ObjectStore, epoch: int) -> Manifest:
+        """Copy it into a store; returns its manifest there, which has not been written yet.
+
+        Args:
+            store: where.
+            epoch: of the owner.
+        """
+        disk = LocalDisk(self.folder)
+        pack = Cutting(store, f"state/{self.number}/{epoch}.0")
+        packing = Packing(pack.stem, self.manifest, disk)
+        try:
+            if self.manifest.packs:
+                pack.send(packing.parts())
+            for file in self.manifest.staged:
+                store.put_new(file.path, disk.read(file.path))
+        except OSError as error:
+            raise CheckpointError(f"{self.folder}: it could not be copied: {error}") from error
+        operators = {name: pack.placed(states) for name, states in packing.operators().items()}
+        return replace(self.manifest, attempt=0, packs=tuple(pack.files), operators=operators)

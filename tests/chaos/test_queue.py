@@ -1,0 +1,77 @@
+"""What `st.Queue.put` has accepted is in the output once, whenever the process is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.chaos.queue_child import PRODUCERS
+
+ROOT = Path(__file__).parent.parent.parent
+NIGHTLY = bool(os.environ.get("STREAME_NIGHTLY"))
+KILLS = 60 if NIGHTLY else 6
+ROWS_MAX = 100_000
+LAST_ROWS = 50
+
+pytestmark = pytest.mark.timeout(3600 if NIGHTLY else 300)
+
+
+class Producer:
+    """A process that puts rows until it is killed, or has put all.
+
+    Args:
+        folder: where its job writes.
+        first: the number of the first row of each producer.
+        last: the number behind the last one.
+    """
+
+    def __init__(self, folder: Path, first: int, last: int) -> None:
+        reading, writing = os.pipe()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.queue_child", str(folder), str(first), str(last), str(writing)],
+            env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}, cwd=ROOT, pass_fds=[writing],
+        )  # fmt: skip
+        os.close(writing)
+        self._pipe = os.fdopen(reading, "rb")
+
+    def accepted(self) -> Iterator[tuple[int, int]]:
+        """What was accepted, as it is said; ends with the process."""
+        with self._pipe:
+            for line in self._pipe:
+                if line.endswith(b"\n"):
+                    producer, number = json.loads(line)
+                    yield producer, number
+
+
+def test_every_row_that_was_accepted_is_in_the_output_once(tmp_path: Path, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    accepted: set[tuple[int, int]] = set()
+    for first in range(0, KILLS * ROWS_MAX, ROWS_MAX):
+        producer, wanted = Producer(tmp_path, first, first + ROWS_MAX), int(random.integers(1, 400))
+        for count, row in enumerate(producer.accepted(), start=1):
+            accepted.add(row)
+            if count == wanted:
+                producer.process.kill()
+        assert producer.process.wait() == -signal.SIGKILL
+    last = Producer(tmp_path, KILLS * ROWS_MAX, KILLS * ROWS_MAX + LAST_ROWS)
+    accepted |= set(last.accepted())
+    assert last.process.wait() == 0
+
+    lines = pl.read_ndjson(tmp_path / "rows.ndjson")
+    for rows in (lines, pl.read_parquet(tmp_path / "parts" / "part-*.parquet")):
+        found = rows.rows()
+        assert len(set(found)) == len(found), "a row is doubled"
+        assert not (accepted - set(found)), "an accepted row is lost"
+        for producer_number in range(PRODUCERS):
+            numbers = rows.filter(producer=producer_number)["n"]
+            assert numbers.is_sorted(), "the rows of a producer are out of order"
+    counts = pl.read_ndjson(tmp_path / "counts.ndjson").group_by("producer", "n").agg(pl.col("_diff").sum())
+    held = counts.filter(pl.col("_diff") != 0).select("producer", "n").sort("producer")
+    assert held.rows() == lines.group_by("producer").len("n").sort("producer").rows()
