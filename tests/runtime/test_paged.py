@@ -77,7 +77,8 @@ def test_rows_are_answered_within_a_second_or_before_a_barrier(tmp_path: Path) -
     stepped.out.batches.clear()
     stepped.push(rows(1, 1, 2))
     assert not stepped.out.batches
-    assert stepped.timer_us == stepped.clock.now_us() + paged.PUT_OFF_US
+    due = stepped.timer_us
+    assert due == stepped.clock.now_us() + paged.PUT_OFF_US
     stepped.advance(1)
     stepped.fire()
     assert sorted(stepped.out.rows) == [(1, 1, -1), (1, 3, 1), (2, 1, -1), (2, 2, 1)]

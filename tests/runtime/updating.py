@@ -36,7 +36,7 @@ def _run(groups: int, rounds: int, limit: str) -> tuple[int, int]:
 
 
 def _main(groups: str, limit: str) -> None:
-    _run(1_000, 2, "1KB")
+    _run(1_000, 200, "1KB")
     idle = rss_mb()
     found, disk = _run(int(groups), 2, limit)
     print(int((peak_rss_mb() - idle) * 1e6), disk, found)

@@ -25,7 +25,7 @@ _HASHED_ROWS = 65_536
 _SLICE_BYTES = 2_000
 """About what a frame without any rows takes."""
 
-_IN_MEMORY, _WAITING, _PAGE = 2, 2, 8
+_IN_MEMORY, _WAITING, _PAGE = 4, 3, 12
 """The parts of the limit that state in memory, rows that wait for their pages, and one page may take."""
 
 
@@ -94,18 +94,20 @@ class Waiting:
     Args:
         port: the input that they came on.
         frame: the rows.
+        schema: their columns; the same object in many of them.
         positions: where the rows of the batch came from.
         rows: which rows of the batch they are.
     """
 
     port: int
     frame: pl.DataFrame
+    schema: pl.Schema
     positions: Positions | None
     rows: npt.NDArray[np.uint32]
 
     def goes_with(self, other: "Waiting") -> bool:
         """Whether both can be handed over in one batch."""
-        if self.port != other.port or self.frame.schema != other.frame.schema:
+        if self.port != other.port or self.schema is not other.schema:
             return False
         ours, theirs = self.positions, other.positions
         if ours is None or theirs is None:
@@ -185,6 +187,7 @@ class Directory:
     def __init__(self) -> None:
         self.pages: list[Page] = [Page(0, 0)]
         self._numbers: PageNumbers = np.zeros(1, np.uint16)
+        self._schema = pl.Schema()
         self._depth = 0
 
     def put(self, pages: list[Page]) -> None:
@@ -199,6 +202,13 @@ class Directory:
     def split(self, page: Page, parts: list[Page]) -> None:
         """Put pages in the place of one."""
         self.put([new for old in self.pages for new in (parts if old is page else [old])])
+
+    def schema_of(self, frame: pl.DataFrame) -> pl.Schema:
+        """The columns of a batch: the same object as for the one before if they are equal, since many are compared."""
+        schema = frame.schema
+        if schema != self._schema:
+            self._schema = schema
+        return self._schema
 
     def numbers(self, keys: pl.DataFrame) -> PageNumbers:
         """The number of the page of each key."""
@@ -237,10 +247,10 @@ def share_out(directory: Directory, keys: pl.DataFrame, port: int, batch: Batch)
     by_page = batch.frame[as_index(order.view(np.int32))]
     counts = np.bincount(numbers, minlength=len(directory.pages))
     touched = np.flatnonzero(counts)
-    start = 0
+    schema, start = directory.schema_of(batch.frame), 0
     for number, count in zip(touched.tolist(), counts[touched].tolist(), strict=True):
         rows = order[start : start + count]
-        waiting = Waiting(port, by_page.slice(start, count), batch.positions, rows)
+        waiting = Waiting(port, by_page.slice(start, count), schema, batch.positions, rows)
         directory.pages[number].waiting.append(waiting)
         start += count
     return int(by_page.estimated_size()) + order.nbytes + _SLICE_BYTES * len(touched)

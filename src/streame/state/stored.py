@@ -177,31 +177,60 @@ def store(savable: Savable, write: Write, before: LoadedState | None = None) -> 
     for part in kept:
         if part is not None:
             live[part.extent.file] += part.extent.length
-    contents: list[memoryview] = []
-    extents: list[tuple[int, int, str]] = []
-    places: list[int] = []
-    length = 0
-    for number, (leaf, part) in enumerate(zip(snapshot.leaves, kept, strict=True)):
-        # A file of which little is left goes.
-        if part is not None and 2 * live[part.extent.file] >= part.extent.file.length:
-            continue
-        content = _content(leaf)
-        contents.append(content)
-        extents.append((length, len(content), digests[number] or xxh3_128_hexdigest(content)))
-        places.append(number)
-        length += len(content)
-    tree = memoryview(json.dumps(snapshot.tree).encode())
-    digest = xxh3_128_hexdigest(tree)
-    if before is not None and not contents and digest == before.stored.tree.digest:
+    # What has not changed, but lies in a file of which little is left, goes into another one that will last.
+    moved, new = _Writing(snapshot.leaves, digests), _Writing(snapshot.leaves, digests)
+    for number, part in enumerate(kept):
+        if part is None:
+            new.add(number)
+        elif 2 * live[part.extent.file] < part.extent.file.length:
+            moved.add(number)
+    tree = json.dumps(snapshot.tree).encode()
+    if before is not None and not new.numbers and xxh3_128_hexdigest(tree) == before.stored.tree.digest:
         return before.stored
-    file = write([*contents, tree])
-    parts = dict(enumerate(kept))
-    for number, extent in zip(places, extents, strict=True):
-        leaf = snapshot.leaves[number]
-        parts[number] = KeptPart(leaf.path, *_make(leaf), Extent(file, *extent))
+    parts = dict(enumerate(kept)) | moved.written(write)
+    new.contents.append(memoryview(tree))
+    parts |= new.written(write)
     everything = tuple(part for part in parts.values() if part is not None)
     assert len(everything) == len(snapshot.leaves)
-    return StoredState(Extent(file, length, len(tree), digest), everything)
+    return StoredState(Extent(new.file, new.length, len(tree), xxh3_128_hexdigest(tree)), everything)
+
+
+class _Writing:
+    """Parts that go into one file.
+
+    Args:
+        leaves: all parts.
+        digests: the hashes of those that are arrays.
+    """
+
+    file: ScratchFile
+
+    def __init__(self, leaves: Sequence[Leaf], digests: Sequence[str]) -> None:
+        self._leaves, self._digests = leaves, digests
+        self._extents: list[tuple[int, int, str]] = []
+        self.numbers: list[int] = []
+        self.contents: list[memoryview] = []
+        self.length = 0
+
+    def add(self, number: int) -> None:
+        """One part more."""
+        content = _content(self._leaves[number])
+        self.numbers.append(number)
+        self.contents.append(content)
+        digest = self._digests[number] or xxh3_128_hexdigest(content)
+        self._extents.append((self.length, len(content), digest))
+        self.length += len(content)
+
+    def written(self, write: Write) -> dict[int, KeptPart]:
+        """Where the parts are, by their numbers, once they are in a file."""
+        if not self.contents:
+            return {}
+        self.file = write(self.contents)
+        pairs = (
+            (self._leaves[number], extent) for number, extent in zip(self.numbers, self._extents, strict=True)
+        )
+        made = [KeptPart(leaf.path, *_make(leaf), Extent(self.file, *extent)) for leaf, extent in pairs]
+        return dict(zip(self.numbers, made, strict=True))
 
 
 def _digest(leaf: Leaf) -> str:

@@ -25,6 +25,7 @@ CASES: tuple[Case, ...] = (
     *windows.CASES,
     *window_memory.CASES,
     *groups.CASES,
+    *spill.CASES,
     *time_joins.CASES,
     *stages.CASES,
     *latency.CASES,
