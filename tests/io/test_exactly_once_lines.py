@@ -13,6 +13,7 @@ from streame.errors import PlanError, SinkRegressed
 from streame.io.console import ConsoleSink
 from streame.io.file_sinks import file_sink
 from streame.io.formats.encoders import CsvEncoder, Encoder, IpcEncoder, NdjsonEncoder, ParquetEncoder
+from streame.testing.contracts import MemoryOutbox
 from tests.io.engine import SCHEMA, Job
 from tests.io.test_sinks import names
 
@@ -55,7 +56,7 @@ def test_a_file_grows_by_what_is_committed(tmp_path: Path, form: str) -> None:
     assert lines(path) == [1, 2, 3]
     job.crash().start().write(4).write(5).end()
     assert lines(path) == [1, 2, 3, 4, 5]
-    assert names(tmp_path) == [path.name]
+    assert names(tmp_path) == [f".{path.name}.lock", path.name]
 
 
 @LINE_FORMS
@@ -135,3 +136,17 @@ def test_what_sinks_promise(tmp_path: Path) -> None:
         assert sink.delivery == "exactly_once"
         sink.check_checkpoints()
     assert ConsoleSink().delivery == "at_least_once"
+
+
+def test_two_jobs_do_not_append_to_one_file(tmp_path: Path) -> None:
+    one, other = (file_sink(tmp_path / "out.ndjson", NdjsonEncoder()) for _ in range(2))
+    assert isinstance(one, st.TransactionalSink)
+    assert isinstance(other, st.TransactionalSink)
+    for sink in (one, other):
+        sink.open(pl.Schema({"n": pl.Int64()}))
+    one.join_checkpoints([], MemoryOutbox())
+    with pytest.raises(st.ConnectorError, match="another job"):
+        other.join_checkpoints([], MemoryOutbox())
+    one.close()
+    other.join_checkpoints([], MemoryOutbox())
+    other.close()

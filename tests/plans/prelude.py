@@ -332,15 +332,12 @@ def first_within(frame: pl.DataFrame, time: str, keys: Sequence[str], within: st
     return frame[kept]
 
 
-def run(
-    frame: st.StreamDataFrame, parallelism: int, *, optimized: bool, memory_limit: int | None = None
-) -> pl.DataFrame:
+def run(frame: st.StreamDataFrame, parallelism: int, *, optimized: bool) -> pl.DataFrame:
     """All rows of a stream, in threads; changes are folded. No operator may say rows that are older than its watermark."""
     sink = MemorySink(folds=frame.node.is_changes)
     plan = (Write(frame.node, lambda: sink, "out"),)
     writes = [node for node in optimize(plan) if isinstance(node, Write)] if optimized else plan
-    config = Config(parallelism=parallelism, memory_limit=memory_limit)
-    job = LocalRun(lower(writes, config), config)
+    job = LocalRun(lower(writes, Config(parallelism=parallelism)), Config())
     times = {node.name: node.event_time for node in walk(*writes) if isinstance(node, Stateful | TableJoin)}
     for task in job._tasks:
         for stage in task.stages():

@@ -3,13 +3,12 @@
 What an operator says after that is compared with what it says when nothing disturbs it.
 """
 
-import io
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,63 +18,22 @@ import polars as pl
 from streame.core.clock import ManualClock
 from streame.core.hashing import KEY_GROUPS, key_group, stable_hash
 from streame.core.hidden import WEIGHT
-from streame.core.messages import Batch, Positions, SplitStatus
+from streame.core.messages import SplitStatus
 from streame.core.time import WATERMARK_MIN
 from streame.runtime.operator import Operator
+from streame.runtime.operators.paged import Memory, PagedOperator
+from streame.runtime.paging import MemoryBudget
 from streame.runtime.partition import Partitioner
-from streame.state.snapshot import Leaf, Savable, Shadow, Snapshot, restore_snapshot, take_snapshot
+from streame.state.snapshot import Leaf, Savable, Shadow, Snapshot, loaded, restore_snapshot, take_snapshot
+from streame.storage.scratch import Scratch
 from tests.runtime.recorder import OperatorBench, Recorder
+from tests.runtime.steps import End, Mark, Pass, Push, Step, Tell
+from tests.state.copies import through_bytes
 
 Make = Callable[[], Operator]
 
 LONG = 10
 """Seconds after which nothing waits for a timer any more that an operator under test had set."""
-
-
-@dataclass(frozen=True)
-class Push:
-    """Rows come on an input."""
-
-    frame: pl.DataFrame
-    port: int = 0
-    positions: Positions | None = None
-    split: tuple[str, str] | None = None
-
-    @property
-    def batch(self) -> Batch:
-        """What the operator gets."""
-        return Batch(self.frame, self.positions, self.split)
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Event time has come so far."""
-
-    time: int
-
-
-@dataclass(frozen=True)
-class Pass:
-    """Time passes by the wall clock; a timer whose time has come fires."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class End:
-    """An input has ended."""
-
-    port: int = 0
-
-
-@dataclass(frozen=True)
-class Tell:
-    """What a source says of a split."""
-
-    status: SplitStatus
-
-
-Step = Push | Mark | Pass | End | Tell
 
 
 @dataclass(frozen=True)
@@ -162,6 +120,8 @@ class Instance:
 
     def snapshot(self) -> Snapshot:
         """Its state. What was copied chunk by chunk since the last time is the same as if all were copied."""
+        if not self.operator.finished:
+            self.operator.flush(self.bench.out)
         snapshot = take_snapshot(self.operator, self.shadow)
         assert_same(snapshot, take_snapshot(self.operator, Shadow()))
         return snapshot
@@ -272,6 +232,12 @@ def check_rescaled(
         if reached is not None:
             together = min(each.reached for each in instances)
             assert together == reached or (may_be_ahead and together > reached), f"step {number}, {step}"
+    _assert_same_rows(got, expected)
+    _check_paged(make, keys, steps, random, expected)
+
+
+def _assert_same_rows(got: Sequence[Said], expected: Sequence[Said]) -> None:
+    """All rows together are the same, wherever and whenever they were said."""
     for part_of in (
         lambda said: said.rows,
         lambda said: said.late,
@@ -281,10 +247,40 @@ def check_rescaled(
         assert _folded(map(part_of, got)) == _folded(map(part_of, expected))
 
 
-def through_bytes(snapshot: Snapshot) -> Snapshot:
-    """A snapshot that shares nothing with the process that it was taken in."""
-    tree = json.loads(json.dumps(snapshot.tree, sort_keys=True))
-    return Snapshot(tree, [replace(leaf, data=_through_bytes(leaf.data)) for leaf in snapshot.leaves])
+def _check_paged(
+    make: Make, keys: Sequence[pl.Schema], steps: Sequence[Step], random: Random, expected: Sequence[Said]
+) -> None:
+    """Put the state on pages, which go on from snapshots and in other numbers of instances; the rows are the same."""
+    with TemporaryDirectory() as folder:
+        scratch, clock = Scratch(folder), ManualClock()
+
+        def paged() -> Operator:
+            limit = random.choice((1, 20_000, 200_000))
+            return PagedOperator(make, [list(key) for key in keys], Memory(MemoryBudget(limit), scratch))
+
+        instances, got = [Instance(random.choice((make, paged)), clock)], list[Said]()
+        for step in steps:
+            match random.choice(["go on"] * 6 + ["flush", "resume", "rescale"]):
+                case "flush":
+                    for instance in instances:
+                        instance.operator.flush(instance.bench.out)
+                case "resume" | "rescale" as how:
+                    snapshots = [through_bytes(instance.snapshot()) for instance in instances]
+                    got += [instance.said() for instance in instances]
+                    if how == "resume":
+                        pairs = zip(instances, snapshots, strict=True)
+                        instances = [_resumed(paged, old, snapshot) for old, snapshot in pairs]
+                    else:
+                        instances = _shared_out(paged, keys, instances, random.choice((1, 2, 3)))
+            _move(clock, step)
+            for instance, part in zip(instances, _parts(keys, step, len(instances)), strict=True):
+                if part is not None:
+                    instance.do(part)
+        for instance in instances:
+            if not instance.operator.finished:
+                instance.operator.flush(instance.bench.out)
+            got.append(instance.said())
+        _assert_same_rows(got, expected)
 
 
 def assert_same(one: Snapshot, other: Snapshot) -> None:
@@ -322,7 +318,11 @@ def _resumed(make: Make, old: Instance, snapshot: Snapshot) -> Instance:
 def _shared_out(
     make: Make, keys: Sequence[pl.Schema], olds: Sequence[Instance], width: int
 ) -> list[Instance]:
-    """So many new instances that go on together where others stand; timers are set for the earliest of theirs."""
+    """So many new instances that go on together where others stand; timers are set for the earliest of theirs.
+
+    Those that have finished have nothing to hand over.
+    """
+    olds = [old for old in olds if not old.operator.finished] or olds
     snapshots = [through_bytes(old.snapshot()) for old in olds]
     timers = [old.bench.timer_us for old in olds if old.bench.timer_us is not None]
     least = min(olds, key=lambda old: old.reached)
@@ -375,17 +375,8 @@ def _folded(parts: Iterable[Sequence[tuple[str, int]]]) -> dict[str, int]:
     return {row: weight for row, weight in total.items() if weight}
 
 
-def _through_bytes(data: Any) -> Any:
-    if isinstance(data, np.ndarray):
-        return np.frombuffer(data.tobytes(), data.dtype).reshape(data.shape)
-    stream = io.BytesIO()
-    _frame(data).write_ipc(stream)
-    read = pl.read_ipc(io.BytesIO(stream.getvalue()))
-    return read["series"].alias(data.name) if isinstance(data, pl.Series) else read
-
-
 def _assert_same_leaf(one: Leaf, other: Leaf) -> None:
-    ours, theirs = one.data, other.data
+    ours, theirs = loaded(one.data), loaded(other.data)
     assert type(ours) is type(theirs)
     if isinstance(ours, np.ndarray) and isinstance(theirs, np.ndarray):
         np.testing.assert_array_equal(ours, theirs, err_msg=one.path)

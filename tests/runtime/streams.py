@@ -11,7 +11,7 @@ import streame as st
 from streame.core.hidden import BEHIND, POSITION, WEIGHT
 from streame.core.positions import POSITION_DTYPE
 from streame.core.time import WATERMARK_MAX
-from tests.runtime.resuming import End, Mark, Pass, Push, Step
+from tests.runtime.steps import End, Mark, Pass, Push, Step
 
 SCHEMA = pl.Schema(
     {

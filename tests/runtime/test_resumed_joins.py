@@ -17,7 +17,8 @@ from streame.runtime.operators.interval_join import IntervalJoinOperator
 from streame.runtime.operators.stream_join import StreamJoinOperator
 from streame.runtime.operators.table_join import TableJoinOperator
 from tests.properties.running import examples
-from tests.runtime.resuming import Make, Step, check_rescaled, check_resumed
+from tests.runtime.resuming import Make, check_rescaled, check_resumed
+from tests.runtime.steps import Step
 from tests.runtime.streams import SCHEMA
 from tests.runtime.two_inputs import two_inputs
 
@@ -114,6 +115,7 @@ def table_join(**settings: Any) -> TableJoinOperator:
     nulls_equal=hs.booleans(),
     positions=hs.booleans(),
 )
+@example(seed=1381421, how="left", wait=11, changes=False, nulls_equal=False, positions=False)
 def test_a_table_join_goes_on(
     kind: str, seed: int, how: Any, wait: int, changes: bool, nulls_equal: bool, positions: bool
 ) -> None:

@@ -27,7 +27,8 @@ from streame.runtime.preparation import Preparation
 from streame.state import counted, sessions, shared_keys
 from tests.properties.running import examples
 from tests.runtime.recorder import OperatorBench
-from tests.runtime.resuming import Mark, Pass, Push, Step, Tell, check_rescaled, check_resumed, copied
+from tests.runtime.resuming import check_rescaled, check_resumed, copied
+from tests.runtime.steps import Mark, Pass, Push, Step, Tell
 from tests.runtime.streams import SCHEMA, rows, stream
 
 AT = EventTime("at", pl.Int64())

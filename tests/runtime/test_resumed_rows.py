@@ -16,7 +16,7 @@ from streame.core.encoding import ValueCodec
 from streame.core.positions import POSITION_DTYPE
 from streame.core.ranking import Ranking
 from streame.core.rolling import rolling_rule
-from streame.core.time import EventTime
+from streame.core.time import WATERMARK_MAX, EventTime
 from streame.runtime.admission import Admission
 from streame.runtime.keyed_function import KeyedFunction
 from streame.runtime.letters import RefusalPolicy
@@ -27,7 +27,9 @@ from streame.runtime.operators.rolling import RollingOperator
 from streame.runtime.operators.single_rows import SingleRowsOperator
 from streame.runtime.operators.top_k import TopKOperator
 from streame.runtime.preparation import Preparation
+from streame.state.snapshot import Shadow, restore_snapshot, take_snapshot
 from tests.properties.running import examples
+from tests.runtime.recorder import OperatorBench
 from tests.runtime.resuming import Make, check_rescaled, check_resumed
 from tests.runtime.streams import SCHEMA, stream
 
@@ -204,3 +206,32 @@ def test_a_function_with_a_state_goes_on(
     kept = ttl if timed or ttl is None else ttl * 500_000
     make = partial(mapped, timed, in_order, kept)
     check(make, seed, timed=timed, behind=timed and behind, positions=positions)
+
+
+def again(rows: pl.DataFrame, state: int | None, group: st.Group) -> tuple[pl.DataFrame, int]:
+    """Says which timer it is called for, and sets the next one."""
+    calls = (state or 0) + 1
+    group.call_at(100 * calls)
+    return pl.DataFrame({"user": [group.key[0]], "what": [f"{calls} {group.fired}"]}, OUTPUT), calls
+
+
+def test_a_timer_that_is_set_at_the_end_does_not_fire_when_the_end_is_told_again() -> None:
+    codec = ValueCodec(int)
+    work = KeyedFunction(
+        function=again,
+        key_columns=("user",),
+        key_schema=pl.Schema({"user": pl.String()}),
+        columns=SCHEMA,
+        output=OUTPUT,
+        codec=codec,
+        initial=codec.encode(0),
+    )
+    make = partial(MapWithStateOperator, work, AT, POLICY, in_order=True, ttl=None)
+    before, after = OperatorBench(make()), OperatorBench(make())
+    before.push(pl.DataFrame({name: [None] for name in SCHEMA} | {"at": [1], "user": ["ann"]}, SCHEMA))
+    before.watermark(WATERMARK_MAX)
+    assert before.out.rows == [("ann", "1 None"), ("ann", "2 time")]
+    restore_snapshot(after.operator, take_snapshot(before.operator, Shadow()))
+    after.watermark(WATERMARK_MAX)
+    assert after.out.rows == []
+    assert after.out.watermarks == [WATERMARK_MAX]

@@ -5,7 +5,7 @@ from random import Random
 import polars as pl
 
 from streame.core.time import WATERMARK_MAX
-from tests.runtime.resuming import End, Mark, Pass, Push, Step
+from tests.runtime.steps import End, Mark, Pass, Push, Step
 from tests.runtime.streams import rows, weighted, with_behind, with_positions
 
 
@@ -22,9 +22,10 @@ class _Side:
         self._offset = 0
 
     def frame(self, now: int, watermark: int) -> pl.DataFrame:
-        """Some rows at about `now`."""
+        """Some rows at about `now`, and some before it."""
         random = self._random
-        frame = rows(random, random.choice([1, 2, 8, 40]), since=now)
+        late = random.choice([0, 0, 0, 5, 30])
+        frame = rows(random, random.choice([1, 2, 8, 40]), since=now - late)
         if self._behind and random.random() < 0.5:
             frame = with_behind(random, frame, watermark)
         if not self._times:

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -10,11 +11,11 @@ import polars as pl
 
 from streame.core.hashing import stable_hash
 from streame.state.snapshot import (
-    Leaf,
     Mine,
     Savable,
     Shadow,
     Snapshot,
+    loaded,
     restore_snapshot,
     take_snapshot,
 )
@@ -42,11 +43,11 @@ class Remaking(Generic[_Saved]):
 
 
 def through_bytes(snapshot: Snapshot) -> Snapshot:
-    """A snapshot after it was written and read."""
-    leaves = [Leaf(leaf.path, _through_bytes(leaf.data)) for leaf in snapshot.leaves]
+    """A snapshot that shares nothing with the process that it was taken in."""
+    leaves = [replace(leaf, data=_through_bytes(loaded(leaf.data))) for leaf in snapshot.leaves]
     paths = [leaf.path for leaf in leaves]
     assert len(set(paths)) == len(paths), paths
-    return Snapshot(json.loads(json.dumps(snapshot.tree)), leaves)
+    return Snapshot(json.loads(json.dumps(snapshot.tree, sort_keys=True)), leaves)
 
 
 def _through_bytes(data: Any) -> Any:
@@ -54,7 +55,7 @@ def _through_bytes(data: Any) -> Any:
         case np.ndarray():
             return np.frombuffer(data.tobytes(), data.dtype).reshape(data.shape)
         case pl.Series():
-            return _through_bytes(data.to_frame("")).to_series()
+            return _through_bytes(data.to_frame()).to_series()
         case pl.DataFrame() if not data.width:
             return data
         case _:

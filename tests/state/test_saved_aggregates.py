@@ -17,8 +17,9 @@ from streame.state.snapshot import Shadow, Snapshot, loaded, restore_snapshot, t
 from tests.core.aggregate_table import KEPT, SCHEMA, SPLIT
 from tests.core.aggregate_values import rows
 from tests.properties.running import examples
-from tests.runtime.resuming import assert_same, copied, through_bytes
+from tests.runtime.resuming import assert_same, copied
 from tests.runtime.streams import Numbers
+from tests.state.copies import through_bytes
 
 CHUNK = 4
 GROUPS = 40

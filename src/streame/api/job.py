@@ -19,7 +19,7 @@ from streame.errors import PlanError
 from streame.io.deadletter_files import DeadLetterFiles
 from streame.io.file_sinks import FileOutput
 from streame.io.queues import QueueSink
-from streame.io.sink import Sink
+from streame.io.sink import Delivery, Sink
 from streame.io.source import FileSource
 from streame.plan.explain import explain
 from streame.plan.identity import plan_identity
@@ -268,6 +268,7 @@ def write_job(
     target: str | None = None,
     loop: asyncio.AbstractEventLoop | None = None,
     file: FileOutput | None = None,
+    delivery: Delivery = "exactly_once",
 ) -> Job:
     """A job with one sink."""
     if node.is_changes and DIFF in node.schema:
@@ -275,7 +276,7 @@ def write_job(
             f"{name}: the rows are a changes stream, whose weights come out as the column {DIFF!r}, and they have "
             "such a column already; rename it"
         )
-    return Job([Write(node, make_sink, f"sink {name}", text, separate, target, loop, file)], name)
+    return Job([Write(node, make_sink, f"sink {name}", text, separate, target, loop, file, delivery)], name)
 
 
 def _check_names(writes: tuple[Write, ...]) -> None:

@@ -273,7 +273,15 @@ class SinkVerbs(Handle):
         """
         sink = QueueSink(queue, as_frames=as_frames, end=end)
         text = "whole frames" if as_frames else "a dict per row: Python runs for every row"
-        return write_job(self._node, lambda: sink, name or "queue", text=text, separate=False, loop=sink.loop)
+        return write_job(
+            self._node,
+            lambda: sink,
+            name or "queue",
+            text=text,
+            separate=False,
+            loop=sink.loop,
+            delivery=sink.delivery,
+        )
 
     def sink_console(self, *, limit: int | None = None, name: str | None = None) -> Job:
         """Print rows as they come.
@@ -297,7 +305,7 @@ class SinkVerbs(Handle):
             ... 1 more rows
         """
         sink = ConsoleSink(limit)
-        return write_job(self._node, lambda: sink, name or "console", separate=False)
+        return write_job(self._node, lambda: sink, name or "console", separate=False, delivery=sink.delivery)
 
     def _file_job(
         self,
@@ -368,4 +376,10 @@ def sink(frame: Handle, target: Sink, *, changes: bool = False, name: str | None
                 f"sink: found a {type(given).__name__}; give a StreamDataFrame and an object that inherits from st.Sink"
             )
     _require_asked("sink", frame.node, changes=changes)
-    return write_job(frame.node, lambda: target, name or type(target).__name__, separate=target.separate)
+    return write_job(
+        frame.node,
+        lambda: target,
+        name or type(target).__name__,
+        separate=target.separate,
+        delivery=target.delivery,
+    )

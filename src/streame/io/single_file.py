@@ -1,6 +1,6 @@
 """A sink that writes one file of lines, which grows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -55,6 +55,7 @@ class SingleFile(TransactionalSink):
         self._file: LineFile | None = None
         self._outbox: Outbox | None = None
         self._staging: OutboxFile | None = None
+        self._unlock: Callable[[], None] = _nothing
 
     def check_checkpoints(self) -> None:
         """Refuse them where the output cannot be cut off.
@@ -117,6 +118,8 @@ class SingleFile(TransactionalSink):
             if self._staging is not None:
                 self._staging.discard()
                 self._staging = None
+            self._unlock()
+            self._unlock = _nothing
             if self._file is not None:
                 self._file.discard()
                 if self._path.is_file():  # not a pipe or a device
@@ -131,6 +134,7 @@ class SingleFile(TransactionalSink):
             SinkRegressed: when it is shorter than everything that is still staged could make up for.
         """
         self.check_checkpoints()
+        self._take()
         self._outbox = outbox
         self._lines = Lines(self._encoder, self._schema)
         known = [one for one in decided if one.staged.note is not None]
@@ -145,6 +149,16 @@ class SingleFile(TransactionalSink):
         self._end: int = known[-1].staged.note["end"] if known else 0
         self._stretch_begin = self._end
         self._digest = xxh3_128()
+
+    def _take(self) -> None:
+        """Let no other job append to the file: its length says what has been published."""
+        with naming(self._path):
+            try:
+                self._unlock = self._disk.lock(f".{self._path.name}.lock", b"")
+            except BlockingIOError as error:
+                raise ConnectorError(
+                    f"cannot write {self._path}: another job with checkpoints writes to it; give each its own"
+                ) from error
 
     def stage(self) -> Staged:
         """Make the bytes of the rows durable in the outbox."""
@@ -246,6 +260,10 @@ class SingleFile(TransactionalSink):
         if self._file is None:
             self._file = LineFile(self._path, self._encoder, self._schema)
         return self._file
+
+
+def _nothing() -> None:
+    """Stands for a lock that is not held."""
 
 
 def _stretches(decided: Decided) -> list[Stretch]:

@@ -162,6 +162,13 @@ def _(node: Stateful) -> list[str]:
     return [*node.details, f"state: {node.bound}"]
 
 
+@describe.register(Write)
+def _(node: Write) -> list[str]:
+    if node.delivery == "exactly_once":
+        return []
+    return ["with checkpoints at least once: after a crash some rows come again"]
+
+
 @describe.register(Filter)
 def _(node: Filter) -> list[str]:
     return [to_text(node.predicate)]

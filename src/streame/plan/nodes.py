@@ -12,7 +12,7 @@ from streame.core.deadletters import DEAD_LETTER_SCHEMA, OnError
 from streame.core.expressions import NamedExpr
 from streame.core.time import EventTime
 from streame.io.file_sinks import FileOutput
-from streame.io.sink import Sink
+from streame.io.sink import Delivery, Sink
 from streame.io.source import Source
 
 
@@ -354,11 +354,10 @@ class Write(Node):
         input: where the rows come from.
         make_sink: makes the sink for one run.
         name: its name in the job.
-        text: where the rows go, for `explain()`.
-        separate: whether it has a task of its own.
+        text, separate: where the rows go, for `explain()`; whether it has a task of its own.
         target: the place that no other sink of the job may write, if there is one.
-        loop: the event loop that must run for rows to go out, if there is one.
-        file: where and how it writes, if it is one that writes files.
+        loop, file: the event loop that must run for rows to go out; where and how files are written, if any are.
+        delivery: what a job with checkpoints promises of its rows.
     """
 
     input: Node
@@ -369,6 +368,7 @@ class Write(Node):
     target: str | None = None
     loop: AbstractEventLoop | None = None
     file: FileOutput | None = None
+    delivery: Delivery = "exactly_once"
 
     @property
     def schema(self) -> pl.Schema:

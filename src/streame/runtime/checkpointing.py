@@ -199,14 +199,13 @@ class Checkpointing:
         store = self._durable.store
         failpoint("S0.after")
         written = self._insist(lambda: store.write(self._draft(complete)))
-        assert written is None or written.number == complete.checkpoint, (written, complete.checkpoint)
         if written is None:
             return
         self._hints = True
         failpoint("S7.before")
         for name, staged in complete.staged.items():
             if staged.pieces:
-                publish = partial(self._sinks[name].publish, Decided(complete.checkpoint, staged))
+                publish = partial(self._sinks[name].publish, Decided(written.number, staged))
                 self._insist(publish)
         if self._given_up.is_set():
             return
@@ -214,8 +213,8 @@ class Checkpointing:
         for name, position in complete.sources.items():
             self._sources[name].decided(position)
         failpoint("S8.after")
-        self.decided = complete.checkpoint
-        store.published(complete.checkpoint)
+        self.decided = written.number
+        store.published(written.number)
         self._insist(store.collect_garbage)
         failpoint("S9.after")
         if complete.last:

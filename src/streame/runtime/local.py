@@ -75,7 +75,7 @@ class LocalRun:
 
         Raises what an operator raises while it is opened, and what is wrong with the checkpoints.
         """
-        keep_freed_memory()
+        keep_freed_memory(self._config.memory_limit)
         opened: list[Task] = []
         try:
             if self._durable is not None:

@@ -1,6 +1,6 @@
 """Pages: the state of a keyed operator of which only one part at a time is in memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -124,6 +124,16 @@ class Pages(Savable):
         if self._spoke:
             out.watermark(min((page.said for page in self._kept()), default=self._blank_said))
 
+    @property
+    def blank(self) -> Operator:
+        """The state of pages that have none."""
+        return self._blank
+
+    def each(self) -> Iterator[tuple[Page, Operator]]:
+        """The pages with what is on them, one after the other."""
+        for page in self._kept():
+            yield page, self._loaded(page)[1]
+
     def split_up(self, operator: Operator, timer_us: int | None) -> None:
         """Cut the state of an operator into the first pages.
 
@@ -146,9 +156,9 @@ class Pages(Savable):
             self._blank.absorb(other, mine=_none)
             self._absorb(other, mine, 0, 0)
             return
-        self._blank.absorb(other._blank, mine=_none)
-        for page in other._kept():
-            self._absorb(other._loaded(page)[1], mine, page.prefix, page.depth)
+        self._blank.absorb(other.blank, mine=_none)
+        for page, operator in other.each():
+            self._absorb(operator, mine, page.prefix, page.depth)
 
     def saved(self) -> dict[str, Any]:
         """See `Savable`."""

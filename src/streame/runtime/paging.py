@@ -25,7 +25,7 @@ _HASHED_ROWS = 65_536
 _SLICE_BYTES = 2_000
 """About what a frame without any rows takes."""
 
-_IN_MEMORY, _WAITING, _PAGE = 2, 4, 16
+_IN_MEMORY, _WAITING, _PAGE = 2, 2, 8
 """The parts of the limit that state in memory, rows that wait for their pages, and one page may take."""
 
 

@@ -33,6 +33,7 @@ class KeyIndex(Savable):
     """
 
     SAVED = ("_keys",)
+    HERE = ("_table", "_hashes")
     DERIVED = ("_count", "_table", "_hashes", "_shift", "_compare", "_null_known")
 
     def __init__(self, key_schema: pl.Schema, hash_keys: HashKeys | None = None) -> None:
@@ -57,6 +58,12 @@ class KeyIndex(Savable):
         while capacity // 2 < self._count:
             capacity *= 2
         self._resize(capacity)
+
+    def restored_here(self) -> None:
+        """See `Savable`."""
+        self._count = len(self._keys)
+        self._null_known = self._one_word and self._keys.whole().to_series().null_count() > 0
+        self._shift = np.uint64(65 - len(self._table).bit_length())
 
     def absorb(self, other: "KeyIndex", mine: Mine) -> Slots:
         """Take the keys of another index that are owned here.

@@ -5,7 +5,7 @@ An object says which of its attributes are state (`SAVED`), and which change too
 finds attributes that change and are in neither.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeAlias, TypeGuard
 from weakref import ReferenceType, ref
@@ -19,6 +19,8 @@ Tree: TypeAlias = Any
 """A JSON value, in which `{"$leaf": number}` stands for a large part and `{"$bytes": hex}` for a few bytes."""
 
 Data: TypeAlias = Array | pl.DataFrame | pl.Series
+
+_ROOMY_BYTES = 256 * 1024 * 1024
 
 CHUNK_ROWS = 65_536
 """The elements of an array, or rows of a frame, that are written and found unchanged together."""
@@ -77,6 +79,9 @@ class Savable:
     DERIVED: ClassVar[tuple[str, ...]] = ()
     """Attributes that change as well, but are not saved: they are made anew, or do not matter to any result."""
 
+    HERE: ClassVar[tuple[str, ...]] = ()
+    """Those among `DERIVED` that are saved too where the same process restores them, because making them is dear."""
+
     def saved(self) -> dict[str, Any]:
         """Its state, in parts that can be saved.
 
@@ -89,10 +94,18 @@ class Savable:
         """Take the state that `saved` gave; a savable object in it has become what its own `saved` gave."""
         for name in self.SAVED:
             setattr(self, name, _given_back(getattr(self, name), parts[name]))
-        self.restored()
+        if self.HERE and self.HERE[0] in parts:
+            for name in self.HERE:
+                setattr(self, name, parts[name])
+            self.restored_here()
+        else:
+            self.restored()
 
     def restored(self) -> None:
         """Called at the end of `restore`: make anew what is not saved."""
+
+    def restored_here(self) -> None:
+        """Called instead of `restored` when the attributes in `HERE` are there already."""
 
     def changed(self, name: str) -> Changed | None:
         """Which chunks of an array among its attributes may have changed since the last snapshot.
@@ -176,7 +189,7 @@ class Shadow:
             kept, known, changed = np.empty((0, *array.shape[1:]), array.dtype), 0, None
         if len(kept) < len(array):
             # Arrays grow by a few elements at a time, and what is never written takes no memory.
-            more = np.empty((2 * len(array), *array.shape[1:]), array.dtype)
+            more = np.empty((_room(array) * len(array), *array.shape[1:]), array.dtype)
             if changed is not None:
                 more[:known] = kept[:known]
             kept = more
@@ -204,6 +217,10 @@ class Shadow:
         self._seen[path] = ref(frame)
         return np.zeros(0, np.bool_) if last is not None and last() is frame else None
 
+    def also_saved(self, savable: Savable) -> Sequence[str]:
+        """The attributes that are saved besides: none, for what may be restored in another process."""
+        return ()
+
     def forget_unused(self) -> None:
         """Free the copies of arrays that were not in the snapshot that was just taken."""
         self._frames, self._seen = self._seen, {}
@@ -212,7 +229,7 @@ class Shadow:
 
 
 class InPlace(Shadow):
-    """No copies at all: for an object that is written before it changes again."""
+    """No copies at all: for an object that is written before it changes again, and restored in the same process."""
 
     def copy(self, path: str, array: Array, changed: Changed | None) -> tuple[Array, Changed | None]:
         """The array itself."""
@@ -225,6 +242,15 @@ class InPlace(Shadow):
     def changed(self, path: str, frame: pl.DataFrame | pl.Series) -> Changed | None:
         """Nobody asks."""
         return None
+
+    def also_saved(self, savable: Savable) -> Sequence[str]:
+        """What the same process need not make anew."""
+        return savable.HERE
+
+
+def _room(array: Array) -> int:
+    """How many times as large as an array its copy is made; memory that nobody has written to costs nothing."""
+    return 8 if array.nbytes <= _ROOMY_BYTES else 2
 
 
 @dataclass(slots=True)
@@ -253,7 +279,7 @@ class _Taking:
             case Apart():
                 return {"$apart": self.tree(plain_values(value.tree, value.leaf), path)}
             case Savable():
-                parts = value.saved()
+                parts = value.saved() | {name: getattr(value, name) for name in self.shadow.also_saved(value)}
                 tree = {name: self.tree(part, f"{path}/{name}", value) for name, part in parts.items()}
                 value.saved_up_to_here()
                 return tree
@@ -303,6 +329,21 @@ def plain_values(tree: Tree, leaf: Callable[[int], Data | Kept]) -> Any:
         case list():
             return [plain_values(each, leaf) for each in tree]
     return tree
+
+
+def leaf_numbers(tree: Tree) -> Iterator[int]:
+    """The numbers of the large parts in a tree; of what is apart none."""
+    match tree:
+        case {"$apart": _}:
+            return
+        case {"$leaf": int(number)}:
+            yield number
+        case Mapping():
+            for each in tree.values():
+                yield from leaf_numbers(each)
+        case list():
+            for each in tree:
+                yield from leaf_numbers(each)
 
 
 def restore_snapshot(savable: Savable, snapshot: Snapshot) -> None:

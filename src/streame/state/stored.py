@@ -2,8 +2,9 @@
 
 import io
 import json
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,10 +20,41 @@ from streame.storage.scratch import ScratchFile
 Write: TypeAlias = Callable[[Sequence[memoryview]], ScratchFile]
 """Makes a file."""
 
-_LARGE_BYTES = 32_768
-"""A part of this size has a file of its own, so that it need not be written again when another one changes."""
-
 _Bytes: TypeAlias = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Some bytes of a file.
+
+    Args:
+        file: the file.
+        offset: where in it they begin.
+        length: how many they are.
+        digest: the hash of them.
+    """
+
+    file: ScratchFile
+    offset: int
+    length: int
+    digest: str
+
+    def read(self, into: _Bytes | None = None) -> _Bytes:
+        """The bytes.
+
+        Args:
+            into: where to put them; new memory by default.
+
+        Raises:
+            StreameError: when they are not the ones that were written.
+        """
+        into = np.empty(self.length, np.uint8) if into is None else into
+        if not self.file.read(self.offset, into.data) or xxh3_128_hexdigest(into.data) != self.digest:
+            raise StreameError(
+                f"{self.file.path}: the {self.length} bytes from {self.offset} are not the ones that were put aside "
+                "there; check the disk and start the job again: with checkpoints it goes on from the last one"
+            )
+        return into
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +62,23 @@ class KeptPart:
     """A large part of a state in a file; see `Kept`.
 
     Args:
+        path: its place in the tree.
         kind: what sort of part.
         dtype: the dtype of an array.
         shape: its rows, and what else there is of dimensions.
-        file: where it is.
-        offset: where in the file it begins.
-        length: how many bytes it has.
-        digest: the hash of those.
+        extent: where it is.
     """
 
+    path: str
     kind: Kind
     dtype: str
     shape: tuple[int, ...]
-    file: ScratchFile
-    offset: int
-    length: int
-    digest: str
+    extent: Extent
 
     @property
     def version(self) -> str:
         """See `Kept`."""
-        return f"{self.digest} {self.kind} {self.dtype} {self.shape}"
+        return f"{self.extent.digest} {self.kind} {self.dtype} {self.shape}"
 
     def load(self) -> Data:
         """See `Kept`.
@@ -58,20 +86,14 @@ class KeptPart:
         Raises:
             StreameError: when the bytes are not the ones that were written.
         """
-        if self.kind != "array":
-            return self.decoded(_read(self.file, self.offset, np.empty(self.length, np.uint8), self.digest))
-        array: Array = np.empty(self.shape, self.dtype)
-        if self.length:
-            _read(self.file, self.offset, array.reshape(-1).view(np.uint8), self.digest)
-        return array
-
-    def decoded(self, content: _Bytes) -> Data:
-        """The part of its bytes, which were checked."""
         if self.kind == "array":
-            return content.copy().view(self.dtype).reshape(self.shape)
+            array: Array = np.empty(self.shape, self.dtype)
+            if array.nbytes:
+                self.extent.read(array.reshape(-1).view(np.uint8))
+            return array
         if self.kind == "frame" and self.shape[1] == 0:
             return pl.DataFrame(height=self.shape[0])
-        frame = pl.read_ipc_stream(content.tobytes())
+        frame = pl.read_ipc_stream(self.extent.read().tobytes())
         return frame if self.kind == "frame" else frame.to_series()
 
 
@@ -80,25 +102,17 @@ class StoredState:
     """The state of an object in files.
 
     Args:
-        file: all parts that are small, and behind them the plain values.
-        length: the size of that file.
-        digest: the hash of its bytes.
-        tree_at: where in it the plain values begin.
+        tree: where the plain values are.
         parts: the large parts by their number in the tree.
-        paths: the place of each in the tree.
     """
 
-    file: ScratchFile
-    length: int
-    digest: str
-    tree_at: int
+    tree: Extent
     parts: tuple[KeptPart, ...]
-    paths: tuple[str, ...]
 
     @property
     def nbytes(self) -> int:
         """The size on disk."""
-        return self.length + sum(part.length for part in self.parts if part.file is not self.file)
+        return sum(file.length for file in {self.tree.file, *(part.extent.file for part in self.parts)})
 
     def apart(self) -> Apart:
         """The same as part of a snapshot, of which only the plain values are read.
@@ -106,7 +120,7 @@ class StoredState:
         Raises:
             StreameError: when they are not what was written.
         """
-        return Apart(self._tree(self._small()), self.parts.__getitem__)
+        return Apart(self._plain(), self.parts.__getitem__)
 
     def load(self) -> "LoadedState":
         """Read it.
@@ -114,20 +128,11 @@ class StoredState:
         Raises:
             StreameError: when it is not what was written.
         """
-        small = self._small()
-        data = [
-            part.decoded(small[part.offset : part.offset + part.length])
-            if part.file is self.file
-            else part.load()
-            for part in self.parts
-        ]
-        return LoadedState(self, data, plain_values(self._tree(small), data.__getitem__))
+        data = [part.load() for part in self.parts]
+        return LoadedState(self, data, plain_values(self._plain(), data.__getitem__))
 
-    def _small(self) -> _Bytes:
-        return _read(self.file, 0, np.empty(self.length, np.uint8), self.digest)
-
-    def _tree(self, small: _Bytes) -> Any:
-        return json.loads(small[self.tree_at :].tobytes())
+    def _plain(self) -> Any:
+        return json.loads(self.tree.read().tobytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,16 +149,17 @@ class LoadedState:
     data: Sequence[Data]
     values: Any
 
-    def kept(self) -> tuple[dict[int, KeptPart], dict[str, KeptPart]]:
-        """The parts with a file of their own: frames by the object that they became, and all by their place."""
-        alone = [number for number, part in enumerate(self.stored.parts) if part.file is not self.stored.file]
-        parts, paths = self.stored.parts, self.stored.paths
-        frames = {id(self.data[number]): parts[number] for number in alone if parts[number].kind != "array"}
-        return frames, {paths[number]: parts[number] for number in alone}
+    def parts(self) -> dict[tuple[object, ...], KeptPart]:
+        """Where each part is, by what is the same as long as it has not changed."""
+        found: dict[tuple[object, ...], KeptPart] = {}
+        for data, part in zip(self.data, self.stored.parts, strict=True):
+            array = part.path, part.extent.digest, part.kind, part.dtype, part.shape
+            found[array if part.kind == "array" else (part.path, id(data))] = part
+        return found
 
 
 def store(savable: Savable, write: Write, before: LoadedState | None = None) -> StoredState:
-    """Put the state of an object into files. What it had when it was read, and has still, is not written again.
+    """Put the state of an object into a file. What it had when it was read, and has still, may stay where it is.
 
     Args:
         savable: the object, which does not change meanwhile.
@@ -164,39 +170,53 @@ def store(savable: Savable, write: Write, before: LoadedState | None = None) -> 
         CheckpointError: for rows that cannot be saved.
     """
     snapshot = take_snapshot(savable, InPlace())
-    frames, places = before.kept() if before is not None else ({}, {})
-    parts: list[KeptPart] = []
-    small: list[memoryview] = []
+    known = before.parts() if before is not None else {}
+    digests = [_digest(leaf) for leaf in snapshot.leaves]
+    kept = [known.get(_identity(leaf, digest)) for leaf, digest in zip(snapshot.leaves, digests, strict=True)]
+    live: defaultdict[ScratchFile, int] = defaultdict(int)
+    for part in kept:
+        if part is not None:
+            live[part.extent.file] += part.extent.length
+    contents: list[memoryview] = []
+    extents: list[tuple[int, int, str]] = []
+    places: list[int] = []
     length = 0
-    pending = ScratchFile("")
-    for leaf in snapshot.leaves:
-        # Frames do not change: one that is still the same object has the same content.
-        if (part := frames.get(id(leaf.data))) is None:
-            content = _content(leaf)
-            part = _part(leaf, content, pending, length)
-            if len(content) < _LARGE_BYTES:
-                small.append(content)
-                length += len(content)
-            elif (same := places.get(leaf.path)) is not None and same.version == part.version:
-                part = same
-            else:
-                part = replace(part, file=write([content]), offset=0)
-        parts.append(part)
-    small.append(memoryview(json.dumps(snapshot.tree).encode()))
-    blob = memoryview(b"".join(small))
-    digest = xxh3_128_hexdigest(blob)
-    if before is not None and before.stored.digest == digest:
-        file = before.stored.file
-    else:
-        file = write([blob])
-    kept = tuple(replace(part, file=file) if part.file is pending else part for part in parts)
-    return StoredState(file, len(blob), digest, length, kept, tuple(leaf.path for leaf in snapshot.leaves))
+    for number, (leaf, part) in enumerate(zip(snapshot.leaves, kept, strict=True)):
+        # A file of which little is left goes.
+        if part is not None and 2 * live[part.extent.file] >= part.extent.file.length:
+            continue
+        content = _content(leaf)
+        contents.append(content)
+        extents.append((length, len(content), digests[number] or xxh3_128_hexdigest(content)))
+        places.append(number)
+        length += len(content)
+    tree = memoryview(json.dumps(snapshot.tree).encode())
+    digest = xxh3_128_hexdigest(tree)
+    if before is not None and not contents and digest == before.stored.tree.digest:
+        return before.stored
+    file = write([*contents, tree])
+    parts = dict(enumerate(kept))
+    for number, extent in zip(places, extents, strict=True):
+        leaf = snapshot.leaves[number]
+        parts[number] = KeptPart(leaf.path, *_make(leaf), Extent(file, *extent))
+    everything = tuple(part for part in parts.values() if part is not None)
+    assert len(everything) == len(snapshot.leaves)
+    return StoredState(Extent(file, length, len(tree), digest), everything)
 
 
-def _part(leaf: Leaf, content: memoryview, file: ScratchFile, offset: int) -> KeptPart:
+def _digest(leaf: Leaf) -> str:
+    """The hash of an array; frames do not change, and are known by the object."""
+    return xxh3_128_hexdigest(_content(leaf)) if isinstance(leaf.data, np.ndarray) else ""
+
+
+def _identity(leaf: Leaf, digest: str) -> tuple[object, ...]:
+    """What is the same for a part as long as it has not changed."""
+    return (leaf.path, digest, *_make(leaf)) if digest else (leaf.path, id(leaf.data))
+
+
+def _make(leaf: Leaf) -> tuple[Kind, str, tuple[int, ...]]:
     assert isinstance(leaf.data, np.ndarray | pl.DataFrame | pl.Series), leaf.path
-    kind, dtype, shape = kind_of(leaf.data), dtype_of(leaf.data), leaf.data.shape
-    return KeptPart(kind, dtype, shape, file, offset, len(content), xxh3_128_hexdigest(content))
+    return kind_of(leaf.data), dtype_of(leaf.data), leaf.data.shape
 
 
 def _content(leaf: Leaf) -> memoryview:
@@ -211,13 +231,3 @@ def _content(leaf: Leaf) -> memoryview:
     frame = data.to_frame() if isinstance(data, pl.Series) else data
     frame.write_ipc_stream(buffer, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
     return buffer.getbuffer()
-
-
-def _read(file: ScratchFile, offset: int, into: _Bytes, digest: str) -> _Bytes:
-    """Fill an array with bytes of a file that must be the ones that were written."""
-    if not file.read(offset, into.data) or xxh3_128_hexdigest(into.data) != digest:
-        raise StreameError(
-            f"{file.path}: the {len(into)} bytes from {offset} are not the ones that were put aside there; check the "
-            "disk and start the job again: with checkpoints it goes on from the last one"
-        )
-    return into

@@ -20,12 +20,13 @@ class ScratchFile:
 
     Args:
         path: where it is.
+        length: how many bytes it has.
     """
 
-    __slots__ = ("__weakref__", "_removal", "path")
+    __slots__ = ("__weakref__", "_removal", "length", "path")
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, length: int) -> None:
+        self.path, self.length = path, length
         self._removal = weakref.finalize(self, _remove, path)
         self._removal.atexit = False
 
@@ -101,7 +102,7 @@ class Scratch:
         except BaseException:
             _remove(path)
             raise
-        return ScratchFile(path)
+        return ScratchFile(path, sum(map(len, parts)))
 
     def _made(self) -> str:
         """The folder, locked for as long as this process lives."""

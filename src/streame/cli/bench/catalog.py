@@ -8,6 +8,7 @@ from streame.cli.bench import (
     ndjson,
     one_row,
     slow_sink,
+    spill,
     stages,
     tables,
     time_joins,
@@ -29,6 +30,7 @@ CASES: tuple[Case, ...] = (
     *latency.CASES,
     *slow_sink.CASES,
     *checkpoints.CASES,
+    *spill.CASES,
 )
 
 

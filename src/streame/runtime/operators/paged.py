@@ -76,7 +76,16 @@ class PagedOperator(Operator):
         memory: what there is of it.
     """
 
-    DERIVED = ("_inner", "_inner_timer_us", "_pages", "_fed", "_is_saved", "_flush_at_us", "waits_for_room")
+    DERIVED = (
+        "_inner",
+        "_is_open",
+        "_inner_timer_us",
+        "_pages",
+        "_fed",
+        "_is_saved",
+        "_flush_at_us",
+        "waits_for_room",
+    )
 
     def __init__(self, make: Callable[[], Operator], keys: Sequence[Sequence[str]], memory: Memory) -> None:
         self._make = make
