@@ -176,3 +176,16 @@ def everything() -> st.Job:
         ],
         name="everything",
     )
+
+
+def small() -> st.Job:
+    """A job with a state, and sinks of both kinds, that costs little."""
+    all_orders = orders()
+    counts = all_orders.group_by("key", name="counts").agg(n=pl.len(), cents=pl.col("cents").sum())
+    return st.job(
+        [
+            all_orders.select("key", "seq", "cents").sink_parquet("raw/", name="raw"),
+            counts.sink_ndjson("counts.ndjson", changes=True, name="counts"),
+        ],
+        name="small",
+    )

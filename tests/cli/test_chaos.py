@@ -1,6 +1,7 @@
 """`streame chaos`, as a shell sees it."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -61,19 +62,13 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def chaos(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it to its end, and leave what it writes in the project."""
+    return streame("chaos", *arguments, "--keep", "kept", cwd=project, timeout_s=LONG_S)
+
+
 def test_a_good_job_gets_a_table_of_proof(project: Path) -> None:
-    done = streame(
-        "chaos",
-        "shop.py:good",
-        "--kills",
-        "1",
-        *QUICK,
-        "--json",
-        "--keep",
-        "kept",
-        cwd=project,
-        timeout_s=LONG_S,
-    )
+    done = chaos(project, "shop.py:good", "--kills", "1", *QUICK, "--json")
     assert done.returncode == 0, done.stderr
     proof = json.loads(done.stdout)
     assert (proof["seed"], proof["good"]) == (3, True)
@@ -89,18 +84,8 @@ def test_a_good_job_gets_a_table_of_proof(project: Path) -> None:
 
 def test_a_job_that_keeps_something_outside_of_its_state_is_found_out(project: Path) -> None:
     killed_twice = "failpoint/S8.after:exit"
-    done = streame(
-        "chaos",
-        "shop.py:forgetful",
-        "--only",
-        killed_twice,
-        "--seed",
-        "3",
-        "--interval",
-        "1ms",
-        cwd=project,
-        timeout_s=LONG_S,
-    )
+    arguments = ("--only", killed_twice, "--seed", "3", "--interval", "1ms")
+    done = chaos(project, "shop.py:forgetful", *arguments)
     assert done.returncode == 1, done.stderr
     assert "1 of 1 runs went wrong" in done.stdout
     assert "sink numbers: lost: " in done.stdout

@@ -236,7 +236,8 @@ class Campaign:
         for point in points:
             for action in ("exit", "error", *(["torn"] if point.writes else [])):
                 yield self._draw.alone("failpoint", Armed(point.name, action, 1))
-            yield self._draw.alone("full disk", Armed(point.name, "enospc", 1))
+            if not point.recovers:
+                yield self._draw.alone("full disk", Armed(point.name, "enospc", 1))
 
     def _wanted(self, scripts: Iterable[Script]) -> list[Script]:
         return [each for each in scripts if not self._settings.only or each.name in self._settings.only]

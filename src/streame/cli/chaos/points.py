@@ -20,6 +20,11 @@ class Point:
     name: str
     writes: bool
 
+    @property
+    def recovers(self) -> bool:
+        """Whether a process comes there once, before it runs."""
+        return self.name.startswith("R")
+
 
 def failpoints() -> tuple[Point, ...]:
     """All failpoints of the package, by name."""

@@ -88,23 +88,23 @@ class Draw:
             once: each only once, as if the process were killed there.
         """
         random, chained = self._random("failpoint", 0), 2 * CHAINED if once else CHAINED
-        armed = [Armed(point.name, "exit", int(random.integers(1, 3))) for point in points] if once else []
-        for point in points if not once else ():
-            armed += [Armed(point.name, "exit", 1), Armed(point.name, "exit", _later(random))]
-            armed += [Armed(point.name, "torn", _later(random))] if point.writes else []
-            armed += [Armed(point.name, "error", _later(random))]
+        armed = [each for point in points for each in _armed(point, random, once=once)]
         shuffled = [armed[index] for index in random.permutation(len(armed))]
-        return [
-            self._script("failpoint", number, random, shuffled[first : first + chained])
-            for number, first in enumerate(range(0, len(shuffled), chained))
+        # The first process of a run has nothing to recover, and would come to its end.
+        recovering = {point.name for point in points if point.recovers}
+        chains = [
+            sorted(shuffled[first : first + chained], key=lambda each: each.point in recovering)
+            for first in range(0, len(shuffled), chained)
         ]
+        return [self._script("failpoint", number, random, chain) for number, chain in enumerate(chains)]
 
     def full_disks(self, points: Sequence[Point]) -> list[Script]:
-        """Every failpoint as a place where the disk is full."""
+        """Every failpoint at which something is written as a place where the disk is full."""
         random = self._random("full disk", 0)
         return [
             self._script("full disk", number, random, [Armed(point.name, "enospc", _later(random))])
             for number, point in enumerate(points)
+            if not point.recovers
         ]
 
     def alone(self, kind: Kind, armed: Armed) -> Script:
@@ -132,6 +132,16 @@ def _kill(random: np.random.Generator, *, first: bool) -> Kill:
     if phase == "run" and first:  # the beginning and the end are more likely than what lies between them
         share = float(random.choice([share, 0.05 * share, 0.85 + 0.2 * share], p=[0.7, 0.1, 0.2]))
     return Kill(phase, share if first or phase != "run" else 0.7 * share)
+
+
+def _armed(point: Point, random: np.random.Generator, *, once: bool) -> list[Armed]:
+    """One failpoint, in all ways that end a process, or in one."""
+    if once:
+        return [Armed(point.name, "exit", 1 if point.recovers else int(random.integers(1, 3)))]
+    later = [1 if point.recovers else _later(random) for _ in range(3)]
+    armed = [Armed(point.name, "exit", 1), Armed(point.name, "error", later[0])]
+    armed += [] if point.recovers else [Armed(point.name, "exit", later[1])]
+    return armed + ([Armed(point.name, "torn", later[2])] if point.writes else [])
 
 
 def _later(random: np.random.Generator) -> int:
