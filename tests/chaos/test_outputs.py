@@ -79,11 +79,15 @@ def test_what_is_not_there_has_no_rows(tmp_path: Path) -> None:
 
 def test_one_bit_of_one_file_is_flipped(tmp_path: Path, seed: int) -> None:
     random = np.random.default_rng(seed)
-    assert flip_a_bit(tmp_path, random) == ""
-    (tmp_path / "m").mkdir()
-    (tmp_path / "empty").touch()
-    (tmp_path / "m" / "1.json").write_bytes(bytes(100))
-    said = flip_a_bit(tmp_path, random)
-    content = (tmp_path / "m" / "1.json").read_bytes()
-    assert sum(byte.bit_count() for byte in content) == 1
-    assert said.endswith("of 100 of m/1.json was flipped")
+    assert flip_a_bit(tmp_path, "c", random) == ""
+    for path in ("c/empty", "out/part-0.csv", "log"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(b"x" if "empty" not in path else b"")
+    assert flip_a_bit(tmp_path, "c", random) == ""
+    for path in ("c/m/1.json", "out/_streame/commits/1.json"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_bytes(bytes(100))
+        said = flip_a_bit(tmp_path, "c", random)
+        assert sum(byte.bit_count() for byte in (tmp_path / path).read_bytes()) == 1
+        assert said.endswith(f"of 100 of {path} was flipped")
+        (tmp_path / path).unlink()

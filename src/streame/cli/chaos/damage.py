@@ -4,24 +4,29 @@ from pathlib import Path
 
 import numpy as np
 
+from streame.io.commit_log import PRIVATE
 
-def flip_a_bit(folder: Path, random: np.random.Generator) -> str:
-    """Flip one bit of one file below a folder.
+
+def flip_a_bit(folder: Path, checkpoints: str, random: np.random.Generator) -> str:
+    """Flip one bit of one file that a job needs to go on.
 
     Args:
-        folder: the checkpoints of a job that does not run.
+        folder: of a job that does not run.
+        checkpoints: the folder of its checkpoints therein; staged output lies in folders of the sinks too.
         random: chooses the file and the bit.
 
     Returns:
         Which one, in words; nothing if there is no file with any byte.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
-    if not files:
+    kinds: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if (parts[0] == checkpoints or PRIVATE in parts[:2]) and path.is_file() and path.stat().st_size:
+            kinds.setdefault(_kind(parts, checkpoints), []).append(path)
+    if not kinds:
         return ""
     # A kind of file as often as another: packs are many, and manifests few.
-    kinds = sorted({_kind(path, folder) for path in files})
-    kind = kinds[int(random.integers(len(kinds)))]
-    chosen = [path for path in files if _kind(path, folder) == kind]
+    chosen = kinds[sorted(kinds)[int(random.integers(len(kinds)))]]
     path = chosen[int(random.integers(len(chosen)))]
     content = bytearray(path.read_bytes())
     place, bit = int(random.integers(len(content))), int(random.integers(8))
@@ -30,6 +35,7 @@ def flip_a_bit(folder: Path, random: np.random.Generator) -> str:
     return f"bit {bit} of byte {place:,} of {len(content):,} of {path.relative_to(folder)} was flipped"
 
 
-def _kind(path: Path, folder: Path) -> str:
-    relative = path.relative_to(folder)
-    return f"{relative.parts[0]} unfinished" if path.suffix == ".tmp" else relative.parts[0]
+def _kind(parts: tuple[str, ...], checkpoints: str) -> str:
+    """Files that are for the same."""
+    below = parts[1:2] if parts[0] == checkpoints else parts[1:3]
+    return "/".join(below) + (" unfinished" if parts[-1].endswith(".tmp") else "")

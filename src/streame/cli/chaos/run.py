@@ -95,7 +95,7 @@ class Runs:
             outcomes.append((step, outcome))
             if isinstance(step.disturbance, Kill) and step.disturbance.damages and outcome.happened:
                 random = np.random.default_rng([self.seed, script.number])
-                notes.append(flip_a_bit(place / CHECKPOINTS, random) or "there was nothing to damage yet")
+                notes.append(flip_a_bit(place, CHECKPOINTS, random) or "there was nothing to damage yet")
         difference = self.difference(place, partial=decision.how != "finished")
         if place is not folder:
             shutil.rmtree(place)
