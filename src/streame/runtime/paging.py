@@ -25,7 +25,7 @@ _HASHED_ROWS = 65_536
 _SLICE_BYTES = 2_000
 """About what a frame without any rows takes."""
 
-_IN_MEMORY, _WAITING, _PAGE = 4, 3, 12
+_IN_MEMORY, _WAITING, _PAGE = 1 / 6, 1 / 3, 1 / 12
 """The parts of the limit that state in memory, rows that wait for their pages, and one page may take."""
 
 
@@ -69,7 +69,7 @@ class MemoryBudget:
         with self._lock:
             self._sizes[id(who)] = size
             total = sum(self._sizes.values())
-            return total > self._limit // _IN_MEMORY and size * len(self._sizes) >= total
+            return total > self._limit * _IN_MEMORY and size * len(self._sizes) >= total
 
     @property
     def measured_rows(self) -> int:
@@ -79,12 +79,12 @@ class MemoryBudget:
     @property
     def waiting_bytes(self) -> int:
         """How much may wait for the pages of one operator."""
-        return self._limit // _WAITING // max(1, len(self._paged))
+        return int(self._limit * _WAITING) // max(1, len(self._paged))
 
     @property
     def page_bytes(self) -> int:
         """How large a page may become, in memory."""
-        return self._limit // _PAGE // max(1, len(self._paged))
+        return int(self._limit * _PAGE) // max(1, len(self._paged))
 
 
 @dataclass(slots=True)

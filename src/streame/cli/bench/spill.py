@@ -19,7 +19,7 @@ SCHEMA = {"k": pl.Int64, "v": pl.Int64, "at": pl.Int64}
 GROUP_BYTES = 75
 """About what a group of three values takes in memory."""
 
-ROW_BYTES = 60
+ROW_BYTES = 100
 """About what a row of the table takes in memory."""
 
 _SPREAD = 7_919
