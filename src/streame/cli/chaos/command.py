@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.status import Status
 from rich.text import Text
 
 from streame.cli.chaos.campaign import Campaign, Settings, Undisturbed
@@ -117,9 +119,14 @@ def _try(target: str, settings: Settings, scratch: Path, show: "_Show") -> bool:
         )
         return False
     show.measured(undisturbed)
-    for tried in campaign.tried(undisturbed):
-        show.ended(tried)
+    with show.progress():
+        for tried in campaign.tried(undisturbed):
+            show.ended(tried)
     return show.conclude()
+
+
+PLAIN_LINE_S = 30.0
+"""How often a line says how far it is, where that is no terminal."""
 
 
 class _Show:
@@ -128,6 +135,8 @@ class _Show:
     def __init__(self, console: Console, settings: Settings) -> None:
         self.tried: list[Tried] = []
         self._console, self._settings = console, settings
+        self._status: Status | None = None
+        self._said_at = time.monotonic()
 
     def say(self, text: str, style: str = "") -> None:
         self._console.print(Text(text, style))
@@ -150,11 +159,27 @@ class _Show:
             f"checkpoints, {undisturbed.interval} apart"
         )
 
+    @contextmanager
+    def progress(self) -> Iterator[None]:
+        """While runs are made: a line that changes on a terminal, new lines otherwise."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with self._console.status("the first run") as self._status:
+            yield
+
     def ended(self, tried: Tried) -> None:
         """A run has ended."""
         self.tried.append(tried)
         for line in troubles([tried]):
             self.say(line, "red")
+        happened = sum(each.happened for each in self.tried)
+        text = f"{len(self.tried):,} runs, {happened:,} disturbances; now after {tried.script.name}"
+        if self._status is not None:
+            self._status.update(text)
+        elif time.monotonic() > self._said_at + PLAIN_LINE_S:
+            self._said_at = time.monotonic()
+            self.say(text, "dim")
 
     def conclude(self) -> bool:
         """The table, and whether all is well."""
