@@ -32,7 +32,7 @@ from tests.state.copies import through_bytes
 
 Make = Callable[[], Operator]
 
-PAGED = 0.15
+PAGED = 0.1
 """How often the state is put on pages as well, where each is an operator of its own, which takes long to make."""
 
 LONG = 10
@@ -259,7 +259,7 @@ def _check_paged(
         scratch, clock = Scratch(folder), ManualClock()
 
         def paged() -> Operator:
-            limit = random.choice((20_000, 200_000))
+            limit = random.choice((400_000, 2_000_000))
             return PagedOperator(make, [list(key) for key in keys], Memory(MemoryBudget(limit), scratch))
 
         instances, got = [Instance(random.choice((make, paged)), clock)], list[Said]()
