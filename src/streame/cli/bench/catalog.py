@@ -25,7 +25,6 @@ CASES: tuple[Case, ...] = (
     *windows.CASES,
     *window_memory.CASES,
     *groups.CASES,
-    *spill.CASES,
     *time_joins.CASES,
     *stages.CASES,
     *latency.CASES,
