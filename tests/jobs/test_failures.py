@@ -163,9 +163,15 @@ def test_a_failure_wakes_tasks_that_wait_for_rows_that_never_come() -> None:
 
 
 def test_a_failure_wakes_a_source_that_waits_for_room() -> None:
-    endless, gate = Numbers(None), Gate()
-    slow = st.sink(st.scan(endless), gate, name="slow")
-    broken = st.sink(st.scan(Numbers(500, fails_at=300), name="broken"), Gate(is_open=True))
+    gate = Gate()
+
+    def rows() -> Iterator[dict[str, int]]:
+        assert gate.reached.wait(HANG_S)
+        yield {"n": 1}
+        raise OSError("the cable was pulled")
+
+    slow = st.sink(st.scan(Numbers(None)), gate, name="slow")
+    broken = st.sink(st.scan_rows(rows(), {"n": pl.Int64}, name="broken"), Gate(is_open=True))
     handle = st.job([slow, broken]).start(channel_rows=100)
     assert gate.reached.wait(HANG_S)
     gate.gate.set()

@@ -1,6 +1,6 @@
 """Pages: the state of a keyed operator of which only one part at a time is in memory."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,8 @@ from streame.core.messages import Batch, SplitStatus
 from streame.core.metrics import StateSize
 from streame.core.time import WATERMARK_MIN, Mask
 from streame.runtime.operator import Collector, Operator, OperatorContext
-from streame.runtime.paging import DEPTH_MAX, Directory, MemoryBudget, Page, places, share_out
+from streame.runtime.page_rows import PageRows
+from streame.runtime.paging import DEPTH_MAX, Directory, MemoryBudget, Page, places
 from streame.state.snapshot import Apart, InPlace, Mine, Savable, plain_values, take_snapshot
 from streame.state.stored import LoadedState, Write, store
 
@@ -39,7 +40,7 @@ class Pages(Savable):
         context: what the operator may know of its surroundings; its timer is set by whoever owns the pages.
     """
 
-    DERIVED = ("_directory", "_page", "_waiting_bytes", "_watermark", "_told", "_blank_said", "_spoke")
+    DERIVED = ("_directory", "_page", "_waiting", "_watermark", "_told", "_blank_said", "_spoke")
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class Pages(Savable):
         self._write = write
         self._directory = Directory()
         self._page = self._directory.pages[0]
-        self._waiting_bytes = 0
+        self._waiting = PageRows()
         self._watermark = self._told = WATERMARK_MIN
         self._spoke = False
         # The state of pages that have none: how far event time has come, which inputs have ended.
@@ -77,24 +78,24 @@ class Pages(Savable):
     @property
     def are_behind(self) -> bool:
         """Whether rows wait, or a watermark."""
-        return self._waiting_bytes > 0 or self._told < self._watermark
+        return self._waiting.nbytes > 0 or self._told < self._watermark
 
     @property
     def is_full(self) -> bool:
         """Whether as many rows wait as may."""
-        return self._waiting_bytes >= self._budget.waiting_bytes
+        return self._waiting.nbytes >= self._budget.waiting_bytes
 
     @property
     def size(self) -> StateSize:
         """How much is kept, in memory and on disk."""
         rows = sum(page.size.rows for page in self._kept())
         disk = sum(page.stored.nbytes for page in self._directory.pages if page.stored is not None)
-        return StateSize(rows, self._waiting_bytes, disk)
+        return StateSize(rows, self._waiting.nbytes, disk)
 
     def put(self, port: int, batch: Batch) -> None:
         """Rows for an input."""
         keys = batch.frame.select(self._keys[port])
-        self._waiting_bytes += share_out(self._directory, keys, port, batch)
+        self._waiting.put(port, batch, self._directory.numbers(keys), self._budget.waiting_bytes)
 
     def rises(self, watermark: int) -> None:
         """Event time has come so far."""
@@ -113,12 +114,12 @@ class Pages(Savable):
             ended: an input that has ended; `None` if none has.
         """
         self._spoke = False
-        for page in tuple(self._directory.pages):
+        waiting = self._waiting.take()
+        for number, page in enumerate(tuple(self._directory.pages)):
             due = now_us is not None and page.timer_us is not None and page.timer_us <= now_us
             kept = page.stored is not None
-            if page.waiting or (kept and (due or ended is not None or page.told < self._watermark)):
-                self._visit(page, out, now_us if due else None, ended)
-        self._waiting_bytes = 0
+            if waiting.has(number) or (kept and (due or ended is not None or page.told < self._watermark)):
+                self._visit(page, waiting.of(number), out, now_us if due else None, ended)
         self._tell_blank(out, ended)
         self._told = self._watermark
         if self._spoke:
@@ -162,7 +163,7 @@ class Pages(Savable):
 
     def saved(self) -> dict[str, Any]:
         """See `Savable`."""
-        assert not self._waiting_bytes, "rows still wait"
+        assert not self._waiting.nbytes, "rows still wait"
         pages = {f"page {page.name}": _saved(page) for page in self._kept()}
         return {
             "watermark": self._watermark,
@@ -194,14 +195,21 @@ class Pages(Savable):
     def _kept(self) -> list[Page]:
         return [page for page in self._directory.pages if page.stored is not None]
 
-    def _visit(self, page: Page, out: Collector, now_us: int | None, ended: int | None) -> None:
+    def _visit(
+        self,
+        page: Page,
+        rows: Iterable[tuple[int, Batch]],
+        out: Collector,
+        now_us: int | None,
+        ended: int | None,
+    ) -> None:
         """Load a page, let it take what there is for it, and put it aside again."""
         loaded, operator = self._loaded(page)
         said = _PageOutput(self, page, out)
         if page.told < self._told and not operator.finished:
             operator.on_watermark(self._told, said)
             page.told = self._told
-        for port, batch in page.take_waiting():
+        for port, batch in rows:
             if not operator.finished:
                 operator.on_batch(port, batch, said)
         if page.told < self._watermark and not operator.finished:

@@ -1,18 +1,15 @@
 """Paging: how much of a job's state is in memory, and which page the rest of it is on."""
 
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from streame.core.hashing import KEY_GROUPS, Hashes, stable_hash
-from streame.core.messages import BATCH_ROWS_MAX, Batch, Offsets, Positions
 from streame.core.metrics import NO_STATE, StateSize
 from streame.core.time import WATERMARK_MIN
-from streame.state.rows import as_index
 from streame.state.stored import StoredState
 
 PageNumbers = npt.NDArray[np.uint16]
@@ -22,10 +19,7 @@ DEPTH_MAX = 16
 """So many bits of a hash tell pages apart, at most."""
 
 _HASHED_ROWS = 65_536
-_SLICE_BYTES = 2_000
-"""About what a frame without any rows takes."""
-
-_IN_MEMORY, _WAITING, _PAGE = 1 / 6, 1 / 3, 1 / 12
+_IN_MEMORY, _WAITING, _PAGE = 1 / 8, 1 / 4, 1 / 12
 """The parts of the limit that state in memory, rows that wait for their pages, and one page may take."""
 
 
@@ -87,34 +81,6 @@ class MemoryBudget:
         return int(self._limit * _PAGE) // max(1, len(self._paged))
 
 
-@dataclass(slots=True)
-class Waiting:
-    """Rows that wait for their page, from one batch.
-
-    Args:
-        port: the input that they came on.
-        frame: the rows.
-        schema: their columns; the same object in many of them.
-        positions: where the rows of the batch came from.
-        rows: which rows of the batch they are.
-    """
-
-    port: int
-    frame: pl.DataFrame
-    schema: pl.Schema
-    positions: Positions | None
-    rows: npt.NDArray[np.uint32]
-
-    def goes_with(self, other: "Waiting") -> bool:
-        """Whether both can be handed over in one batch."""
-        if self.port != other.port or self.schema is not other.schema:
-            return False
-        ours, theirs = self.positions, other.positions
-        if ours is None or theirs is None:
-            return ours is theirs
-        return (ours.source, ours.split) == (theirs.source, theirs.split)
-
-
 @dataclass(slots=True, eq=False)
 class Page:
     """The keys whose places begin with the same bits.
@@ -129,7 +95,6 @@ class Page:
         finished: whether nothing more will come of it.
         size: how much it keeps.
         whole_below: the size up to which it is not cut in two.
-        waiting: rows that have come for it since.
     """
 
     prefix: int
@@ -141,7 +106,6 @@ class Page:
     finished: bool = False
     size: StateSize = NO_STATE
     whole_below: int = 0
-    waiting: list[Waiting] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -149,8 +113,7 @@ class Page:
         return f"{self.prefix:0{self.depth}b}" if self.depth else ""
 
     def halves(self) -> "tuple[Page, Page]":
-        """Two pages in the place of this one; its state is not shared out yet, and no rows may wait."""
-        assert not self.waiting
+        """Two pages in the place of this one; its state is not shared out yet."""
         first, second = (
             Page(
                 2 * self.prefix + bit,
@@ -165,18 +128,6 @@ class Page:
         )
         return first, second
 
-    def take_waiting(self) -> Iterator[tuple[int, Batch]]:
-        """The rows that wait, with their inputs, as few batches as can be; they wait no more."""
-        waiting, self.waiting = self.waiting, []
-        start = 0
-        for end in range(1, len(waiting) + 1):
-            if end < len(waiting) and waiting[end].goes_with(waiting[start]):
-                continue
-            run, start = waiting[start:end], end
-            frame = pl.concat([each.frame for each in run], rechunk=True) if len(run) > 1 else run[0].frame
-            for row in range(0, frame.height, BATCH_ROWS_MAX):
-                yield run[0].port, Batch(frame[row : row + BATCH_ROWS_MAX], _positions(run, row))
-
 
 class Directory:
     """Which page each key is on: pages are cut by the first bits of the places of keys, as many as each needs.
@@ -187,7 +138,6 @@ class Directory:
     def __init__(self) -> None:
         self.pages: list[Page] = [Page(0, 0)]
         self._numbers: PageNumbers = np.zeros(1, np.uint16)
-        self._schema = pl.Schema()
         self._depth = 0
 
     def put(self, pages: list[Page]) -> None:
@@ -202,13 +152,6 @@ class Directory:
     def split(self, page: Page, parts: list[Page]) -> None:
         """Put pages in the place of one."""
         self.put([new for old in self.pages for new in (parts if old is page else [old])])
-
-    def schema_of(self, frame: pl.DataFrame) -> pl.Schema:
-        """The columns of a batch: the same object as for the one before if they are equal, since many are compared."""
-        schema = frame.schema
-        if schema != self._schema:
-            self._schema = schema
-        return self._schema
 
     def numbers(self, keys: pl.DataFrame) -> PageNumbers:
         """The number of the page of each key."""
@@ -231,39 +174,3 @@ def places(keys: pl.DataFrame, depth: int) -> npt.NDArray[np.uint64]:
 
 def _place(hashes: Hashes) -> Hashes:
     return (hashes << np.uint64(64 - _GROUP_BITS)) | (hashes >> np.uint64(_GROUP_BITS))
-
-
-def share_out(directory: Directory, keys: pl.DataFrame, port: int, batch: Batch) -> int:
-    """Let the rows of a batch wait, each at its page; returns about how many bytes that takes.
-
-    Args:
-        directory: the pages.
-        keys: the keys of the rows.
-        port: the input that they came on.
-        batch: the rows.
-    """
-    numbers = directory.numbers(keys)
-    order = np.argsort(numbers, kind="stable").astype(np.uint32)
-    by_page = batch.frame[as_index(order.view(np.int32))]
-    counts = np.bincount(numbers, minlength=len(directory.pages))
-    touched = np.flatnonzero(counts)
-    schema, start = directory.schema_of(batch.frame), 0
-    for number, count in zip(touched.tolist(), counts[touched].tolist(), strict=True):
-        rows = order[start : start + count]
-        waiting = Waiting(port, by_page.slice(start, count), schema, batch.positions, rows)
-        directory.pages[number].waiting.append(waiting)
-        start += count
-    return int(by_page.estimated_size()) + order.nbytes + _SLICE_BYTES * len(touched)
-
-
-def _positions(run: list[Waiting], start: int) -> Positions | None:
-    """Where the rows of a run came from, from one of them on."""
-    first = run[0].positions
-    if first is None:
-        return None
-
-    def offsets() -> Offsets:
-        parts = [each.positions.offsets()[each.rows] for each in run if each.positions is not None]
-        return np.concatenate(parts)[start : start + BATCH_ROWS_MAX]
-
-    return Positions(first.source, first.split, offsets)
