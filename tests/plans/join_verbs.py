@@ -48,7 +48,7 @@ def join(draw: Draw, node: int) -> Step | None:
         "join",
         (node, right),
         f"$a.join($b, on={keys!r}, how={how!r}, {end}{nulls}, ttl=None, $name)",
-        f"$a.join($b, on={keys!r}, how={how!r}, {end}{nulls})",
+        f"joined($a, $b, {keys!r}, {keys!r}, how={how!r}, {end}{nulls})",
     )
 
 
@@ -67,15 +67,15 @@ def join_at(draw: Draw, node: int) -> Step | None:
     if times is None or draw.rows(node).height * draw.rows(right).height > 1_000_000:
         return None
     keys = common_keys(draw, node, right, least=0)
-    on = f"left_on={[times[0], *keys]!r}, right_on={[times[1], *keys]!r}"
+    one, other = [times[0], *keys], [times[1], *keys]
     how = draw.one(HOWS)
     end = f"suffix={suffix(draw.schema(node), draw.schema(right))!r}"
     nulls = ", nulls_equal=True" if draw.chance(0.2) else ""
     return Step(
         "join_at",
         (node, right),
-        f"$a.join($b, {on}, how={how!r}, {end}{nulls}, $name)",
-        f"$a.join($b, {on}, how={how!r}, {end}{nulls})",
+        f"$a.join($b, left_on={one!r}, right_on={other!r}, how={how!r}, {end}{nulls}, $name)",
+        f"joined($a, $b, {one!r}, {other!r}, how={how!r}, {end}{nulls})",
     )
 
 
@@ -142,7 +142,7 @@ def join_table(draw: Draw, node: int) -> Step | None:
         "join_table",
         (node, right),
         f"$a.join($b.as_table({keys!r}), on={keys!r}, how={how!r}, {end}{nulls}, $name)",
-        f"$a.join(latest($b, {keys!r}), on={keys!r}, how={how!r}, {end}{nulls}, maintain_order='left')",
+        f"joined($a, latest($b, {keys!r}), {keys!r}, {keys!r}, how={how!r}, {end}{nulls}, maintain_order='left')",
     )
 
 

@@ -263,7 +263,7 @@ def interval(
     left, right = left.with_row_index("__left"), right.with_row_index("__match")
     one = left.select(*keys, "__left", __at=times[0])
     other = right.select(*keys, "__match", __then=times[1])
-    pairs = one.join(other, on=keys, nulls_equal=nulls_equal) if keys else one.join(other, how="cross")
+    pairs = joined(one, other, keys, keys, nulls_equal=nulls_equal) if keys else one.join(other, how="cross")
     at, then, dtype = pl.col("__at"), pl.col("__then"), left.schema[times[0]]
     near = (then >= moved(at, dtype, lower)) & (then <= moved(at, dtype, upper))
     pairs = pairs.filter(near).select("__left", "__match")
@@ -271,8 +271,17 @@ def interval(
         return left.join(pairs, on="__left", how=how).drop("__left")
     rows = left.join(pairs, on="__left", how="left")
     on = [*keys, "__match"]
-    joined = rows.join(right, on=on, how=how, suffix=suffix, nulls_equal=nulls_equal)
-    return joined.drop("__left", "__match", f"__match{suffix}", strict=False)
+    full = rows.join(right, on=on, how=how, suffix=suffix, nulls_equal=nulls_equal)
+    return full.drop("__left", "__match", f"__match{suffix}", strict=False)
+
+
+def joined(
+    left: pl.DataFrame, right: pl.DataFrame, left_on: Sequence[str], right_on: Sequence[str], **words: Any
+) -> pl.DataFrame:
+    """Polars' join. By one key of which it knows that it is sorted, like that of a single row, it pairs no NaN; so by two."""
+    one, other = left.with_columns(__one=0), right.with_columns(__one=0)
+    both = one.join(other, left_on=[*left_on, "__one"], right_on=[*right_on, "__one"], **words)
+    return both.drop("__one", f"__one{words.get('suffix', '_right')}", strict=False)
 
 
 def asof(left: pl.DataFrame, right: pl.DataFrame, times: tuple[str, str], **words: Any) -> pl.DataFrame:
