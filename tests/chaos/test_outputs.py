@@ -11,6 +11,7 @@ import streame as st
 from streame.cli.chaos.damage import flip_a_bit
 from streame.cli.chaos.outputs import moved, outputs_of, read, replaced_names
 from streame.core.changes import DIFF
+from streame.io.commit_log import PRIVATE
 
 ROWS = pl.DataFrame({"key": [1, 2, 1], "text": ['a "b"', None, "x,\ny"], "share": [0.5, None, 1.0]})
 
@@ -91,3 +92,14 @@ def test_one_bit_of_one_file_is_flipped(tmp_path: Path, seed: int) -> None:
         assert sum(byte.bit_count() for byte in (tmp_path / path).read_bytes()) == 1
         assert said.endswith(f"of 100 of {path} was flipped")
         (tmp_path / path).unlink()
+
+
+def test_what_was_delivered_is_not_damaged_with_the_staged_file_that_it_was_linked_from(tmp_path: Path) -> None:
+    staged = tmp_path / "out" / PRIVATE / "tmp" / "part"
+    staged.parent.mkdir(parents=True)
+    staged.write_bytes(b"rows")
+    delivered = tmp_path / "out" / "part"
+    delivered.hardlink_to(staged)
+    assert flip_a_bit(tmp_path, "c", np.random.default_rng(1))
+    assert staged.read_bytes() != b"rows"
+    assert delivered.read_bytes() == b"rows"
