@@ -24,6 +24,8 @@ class JobStatus:
         rows_out: rows that went to the sinks, all together.
         rejected: rows that were refused by a source or a verb.
         error: the message of the error that ended it.
+        checkpoint: the number of the last checkpoint that was decided; `None` if there is none.
+        waits_for: what there is no room for, and what the system said, while it is `degraded`.
     """
 
     name: str
@@ -34,6 +36,7 @@ class JobStatus:
     rejected: int
     error: str | None = None
     checkpoint: int | None = None
+    waits_for: str | None = None
 
 
 Loops = Sequence[asyncio.AbstractEventLoop | None]
@@ -96,7 +99,7 @@ class JobHandle(AbstractContextManager["JobHandle"]):
             The counts of this moment, and the error if it has failed; never raises that error.
         """
         metrics = self.metrics()
-        error = self._run.error
+        error, waits_for = self._run.error, self._run.waits_for
         return JobStatus(
             name=self.name,
             state=self._run.state,
@@ -106,6 +109,7 @@ class JobHandle(AbstractContextManager["JobHandle"]):
             rejected=sum(each.rejected for each in metrics.values()),
             error=None if error is None else str(error),
             checkpoint=self._run.checkpoint,
+            waits_for=waits_for,
         )
 
     def metrics(self) -> Mapping[str, OperatorMetrics]:

@@ -12,6 +12,9 @@ from streame.errors import NotAccepted, StreameError
 from streame.io.logged_chunks import decoded, encoded, encoded_end
 from streame.io.source import Chunk, Offset, Source
 from streame.storage.log import Log
+from streame.storage.room import RoomWait
+
+_WHAT = "rows of a source that cannot be read again"
 
 
 @runtime_checkable
@@ -64,8 +67,8 @@ class LoggedSource(Source):
         self.one_split = getattr(source, "one_split", False)
         self.together = getattr(source, "together", False)
         self.python_rows = getattr(source, "python_rows", False)
-        self.trouble: str | None = None
-        """Why rows are not taken at the moment, if they are not."""
+        self._room = RoomWait()
+        self._refused_bytes = 0
         self._source = source
         self._log = log
         self._lock = threading.Lock()
@@ -78,6 +81,11 @@ class LoggedSource(Source):
         self._answering = source if isinstance(source, AnsweringSource) else None
         if self._answering is not None:
             self._answering.start_answering()
+
+    @property
+    def waits_for(self) -> str | None:
+        """Why rows are not taken at the moment; `None` while they are. May be asked from any thread."""
+        return self._room.waits_for
 
     def schema(self) -> pl.Schema:
         """Columns and dtypes of every frame."""
@@ -131,6 +139,7 @@ class LoggedSource(Source):
             with closing(self._given(split, ahead)) as given:
                 for chunk in given:
                     if chunk is None:
+                        self._look_for_room()
                         yield None
                         continue
                     ahead = chunk.next_offset
@@ -163,7 +172,8 @@ class LoggedSource(Source):
             try:
                 position = self._append(split, record)
             except NotAccepted as error:
-                self.trouble = str(error)
+                self._refused_bytes = len(record)
+                self._room.failed(_WHAT, error)
                 if self._answering is not None:
                     self._answering.answer(split, error)
                     return None
@@ -172,7 +182,7 @@ class LoggedSource(Source):
                     self._answering.answer(split, error)
                 raise
             else:
-                self.trouble = None
+                self._room.passed()
                 if self._answering is not None:
                     self._answering.answer(split, None)
                 return position
@@ -181,6 +191,15 @@ class LoggedSource(Source):
             except GeneratorExit:
                 self._append(split, record)  # or say that these rows are lost
                 raise
+
+    def _look_for_room(self) -> None:
+        """Rows were refused and nobody has given any since: see whether they would be taken now."""
+        if self.waits_for is not None:
+            try:
+                self._log.find_room(self._refused_bytes)
+            except NotAccepted:
+                return
+            self._room.passed()
 
     def _append(self, split: str, record: bytes) -> int:
         with self._lock:

@@ -18,11 +18,9 @@ from streame.runtime.source_task import SourceTask
 from streame.runtime.task import Task
 from streame.state.checkpoint.store import CheckpointStore, Draft
 from streame.state.snapshot import Snapshot
+from streame.storage.room import RoomAlarm, RoomWait
 
 T = TypeVar("T")
-
-RETRY_S = 0.5
-"""How long to wait before a full disk is tried again."""
 
 _REST_S = 0.01
 """How long to wait at least when no checkpoint could begin."""
@@ -84,7 +82,7 @@ class Checkpointing:
 
     Attributes:
         decided: the number of the last checkpoint that was decided.
-        waits_for_room: whether the disk is full, so that nothing is read for now.
+        room: who waits while the disk is full, so that nothing is read for now.
     """
 
     def __init__(
@@ -96,7 +94,8 @@ class Checkpointing:
         halt: Callable[[], None],
     ) -> None:
         self.decided = decided
-        self.waits_for_room = False
+        self.room = RoomWait()
+        self._alarm = RoomAlarm()
         self._durable = durable
         self._tasks = tasks
         self._sources = {task.name: task for task in tasks if isinstance(task, SourceTask)}
@@ -132,6 +131,7 @@ class Checkpointing:
 
     def run(self) -> None:
         """Make checkpoints until the last one, or until it is given up."""
+        self._alarm.look_at(self._durable.store.space())
         due = time.monotonic() + self._interval_s
         while not self._over and not self._given_up.is_set():
             complete = None
@@ -197,8 +197,9 @@ class Checkpointing:
     def _make(self, complete: Complete) -> None:
         """Write a checkpoint, and once it is decided, let its output out."""
         store = self._durable.store
+        what = f"checkpoint {complete.checkpoint}"
         failpoint("S0.after")
-        written = self._insist(lambda: store.write(self._draft(complete)))
+        written = self._insist(what, lambda: store.write(self._draft(complete)))
         if written is None:
             return
         self._hints = True
@@ -206,7 +207,7 @@ class Checkpointing:
         for name, staged in complete.staged.items():
             if staged.pieces:
                 publish = partial(self._sinks[name].publish, Decided(written.number, staged))
-                self._insist(publish)
+                self._insist(f"the output of {name}", publish)
         if self._given_up.is_set():
             return
         failpoint("S7.after")
@@ -215,7 +216,8 @@ class Checkpointing:
         failpoint("S8.after")
         self.decided = written.number
         store.published(written.number)
-        self._insist(store.collect_garbage)
+        self._insist(what, store.collect_garbage)
+        self._alarm.look_at(store.space())
         failpoint("S9.after")
         if complete.last:
             self._over = True
@@ -236,26 +238,23 @@ class Checkpointing:
             settings=self._durable.settings,
         )
 
-    def _insist(self, act: Callable[[], T]) -> T | None:
-        """Do something, again and again as long as the disk is full; nothing is read meanwhile."""
+    def _insist(self, what: str, act: Callable[[], T]) -> T | None:
+        """Write something, again and again as long as the disk is full; nothing is read meanwhile."""
         while not self._given_up.is_set():
             try:
                 result = act()
             except Exception as error:
                 if not is_full_disk(error):
                     raise
-                self._wait_for_room()
+                self._alarm.look_at(self._durable.store.space())
+                self._pause(paused=True)
+                self._given_up.wait(self.room.failed(what, error))
                 continue
-            if self.waits_for_room:
-                self.waits_for_room = False
+            if self.room.waits_for is not None:
+                self.room.passed()
                 self._pause(paused=self._stop_asked)
             return result
         return None
-
-    def _wait_for_room(self) -> None:
-        self.waits_for_room = True
-        self._pause(paused=True)
-        self._given_up.wait(RETRY_S)
 
     def _pause(self, *, paused: bool) -> None:
         for source in self._sources.values():

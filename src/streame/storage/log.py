@@ -131,6 +131,24 @@ class Log:
                 self._write(self._segment.frame(_MARK, self.next, b""))
             return position
 
+    def find_room(self, length: int) -> None:
+        """Find out whether a record would be accepted now, and add nothing.
+
+        Args:
+            length: how many bytes it has.
+
+        Raises:
+            NotAccepted: when the disk is full.
+        """
+        probe = self._path("room.tmp")
+        with self._lock:
+            try:
+                self._disk.reserve(probe, length + _HEAD)
+            except OSError as error:
+                raise self._full(error) from error
+            finally:
+                self._disk.remove(probe)
+
     def read(self, position: int) -> Iterator[tuple[int, bytes]]:
         """The records from a position on, each with its own, up to the last one there is now.
 
@@ -196,7 +214,7 @@ class Log:
             if error.errno not in _FULL:
                 self._die(error)
             self._disk.remove(draft)
-            raise NotAccepted(f"the log in {self._place()} takes nothing now: the disk is full") from error
+            raise self._full(error) from error
         self._sync(self._folder, directory=True)
         self._segment, self._length = segment, length
         self._firsts.append(segment.first)
@@ -207,13 +225,18 @@ class Log:
         except OSError as error:
             if error.errno not in _FULL or self._disk.size(self._segment.path) != self._length:
                 self._die(error)
-            raise NotAccepted(f"the log in {self._place()} takes nothing now: the disk is full") from error
+            raise self._full(error) from error
 
     def _sync(self, path: str, *, directory: bool = False) -> None:
         try:
             (self._disk.sync_directory if directory else self._disk.sync)(path)
         except OSError as error:
             self._die(error)
+
+    def _full(self, error: OSError) -> NotAccepted:
+        return NotAccepted(
+            f"the log in {self._place()} takes nothing now: the disk is full ({error.strerror or error})"
+        )
 
     def _die(self, error: OSError) -> NoReturn:
         self._dead = (

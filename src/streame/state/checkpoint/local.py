@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from streame.core.disk_room import DiskRoom
 from streame.core.staging import Decided, Outbox, Staged
 from streame.errors import CheckpointError
 from streame.state.checkpoint.collect import collect
@@ -95,6 +96,10 @@ class LocalCheckpoints(CheckpointStore):
         """See `CheckpointStore`."""
         if self._last_number():
             collect(self._disk, self._last_number(), self._known, self._unclaimed)
+
+    def space(self) -> DiskRoom | None:
+        """See `CheckpointStore`."""
+        return self._disk.space()
 
     def outbox(self, sink: str) -> Outbox:
         """See `CheckpointStore`."""

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
+from streame.core.disk_room import DiskRoom
 from streame.core.staging import Decided, Json, Outbox, Staged
 from streame.state.snapshot import Data, Snapshot, Tree, leaf_numbers, plain_values
 
@@ -143,6 +144,10 @@ class CheckpointStore(Protocol):
 
     def collect_garbage(self) -> None:
         """Delete what no checkpoint that is kept needs."""
+
+    def space(self) -> DiskRoom | None:
+        """How much room there is for further ones; `None` where there is no disk that fills up."""
+        return None
 
     def outbox(self, sink: str) -> Outbox:
         """Where a sink may keep staged output until it is published.

@@ -92,7 +92,7 @@ class CheckpointWriter:
         if output.shows and disk.size(SHOWN) is None:
             self._announce()
         disk.make_directory(f"state/{number}")
-        if self.reserved:
+        if self.reserved:  # allocated and not only counted: a quota has no other way to be asked
             disk.reserve(f"state/{number}/room.tmp", self.reserved)
             disk.remove(f"state/{number}/room.tmp")
         writing = PackWriting(pack, Known(self.last, self.versions), draft.hints)
