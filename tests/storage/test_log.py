@@ -97,6 +97,7 @@ class Crashes(RuleBasedStateMachine):
     def all_is_there(self) -> None:
         assert self.log.next == len(self.acknowledged)
         assert rows(self.log, self.first) == list(enumerate(self.acknowledged))[self.first :]
+        assert self.log.length == sum(self.disk.size(f"wal/{name}") or 0 for name in self.disk.names("wal"))
 
     def _reopen(self, disk: PowerCutDisk, unknown: bytes | None) -> None:
         self.disk = disk

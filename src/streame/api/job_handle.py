@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
 
-from streame.core.metrics import OperatorMetrics
+from streame.core.metrics import CheckpointMetrics, OperatorMetrics
 from streame.errors import PlanError
 from streame.runtime.local import LocalRun, State
 
@@ -26,6 +26,9 @@ class JobStatus:
         error: the message of the error that ended it.
         checkpoint: the number of the last checkpoint that was decided; `None` if there is none.
         waits_for: what there is no room for, and what the system said, while it is `degraded`.
+        checkpoints: more of the checkpoints: age, duration, sizes, failures; `None` for a job without.
+        state_bytes: about the size in memory of what all operators keep; about a second old.
+        state_disk_bytes: the size of what they keep on disk instead, because of `memory_limit`; about a second old.
     """
 
     name: str
@@ -37,6 +40,9 @@ class JobStatus:
     error: str | None = None
     checkpoint: int | None = None
     waits_for: str | None = None
+    checkpoints: CheckpointMetrics | None = None
+    state_bytes: int = 0
+    state_disk_bytes: int = 0
 
 
 Loops = Sequence[asyncio.AbstractEventLoop | None]
@@ -99,7 +105,7 @@ class JobHandle(AbstractContextManager["JobHandle"]):
             The counts of this moment, and the error if it has failed; never raises that error.
         """
         metrics = self.metrics()
-        error, waits_for = self._run.error, self._run.waits_for
+        error, waits_for, checkpoints = self._run.error, self._run.waits_for, self._run.checkpoints()
         return JobStatus(
             name=self.name,
             state=self._run.state,
@@ -108,8 +114,11 @@ class JobHandle(AbstractContextManager["JobHandle"]):
             rows_out=sum(metrics[name].rows_in for name in self._sinks),
             rejected=sum(each.rejected for each in metrics.values()),
             error=None if error is None else str(error),
-            checkpoint=self._run.checkpoint,
+            checkpoint=None if checkpoints is None else checkpoints.number,
             waits_for=waits_for,
+            checkpoints=checkpoints,
+            state_bytes=sum(each.state_bytes for each in metrics.values()),
+            state_disk_bytes=sum(each.state_disk_bytes for each in metrics.values()),
         )
 
     def metrics(self) -> Mapping[str, OperatorMetrics]:

@@ -87,6 +87,11 @@ class LoggedSource(Source):
         """Why rows are not taken at the moment; `None` while they are. May be asked from any thread."""
         return self._room.waits_for
 
+    @property
+    def log_bytes(self) -> int:
+        """The size of the log. May be asked from any thread."""
+        return self._log.length
+
     def schema(self) -> pl.Schema:
         """Columns and dtypes of every frame."""
         return self._schema

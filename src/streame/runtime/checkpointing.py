@@ -3,13 +3,15 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeAlias, TypeVar
 
+from streame.core.clock import Clock
 from streame.core.failpoints import failpoint
 from streame.core.full_disk import is_full_disk
+from streame.core.metrics import CheckpointMetrics
 from streame.core.staging import Decided, Json
 from streame.runtime.coordinator import Complete, Coordinator
 from streame.runtime.operators.sink import SinkOperator
@@ -78,10 +80,11 @@ class Checkpointing:
         tasks: the tasks of the run.
         decided: the number of the checkpoint that the run began from, 0 for none.
         interval_us: how long there is between the beginnings of two checkpoints.
+        clock: the wall clock.
         halt: called after the last checkpoint, when no task has to take another step.
 
     Attributes:
-        decided: the number of the last checkpoint that was decided.
+        last: what is known of the last checkpoint that was decided.
         room: who waits while the disk is full, so that nothing is read for now.
     """
 
@@ -91,9 +94,12 @@ class Checkpointing:
         tasks: Sequence[Task],
         decided: int,
         interval_us: int,
+        clock: Clock,
         halt: Callable[[], None],
     ) -> None:
-        self.decided = decided
+        self.last = CheckpointMetrics(decided or None)
+        self._began = time.monotonic()
+        self._clock = clock
         self.room = RoomWait()
         self._alarm = RoomAlarm()
         self._durable = durable
@@ -148,6 +154,17 @@ class Checkpointing:
                 self._make(complete)
                 due = max(due, time.monotonic() + _PAUSE * self._interval_s)
 
+    def metrics(self, log_bytes: int) -> CheckpointMetrics:
+        """The checkpoints at this moment. May be asked from any thread.
+
+        Args:
+            log_bytes: the size of the logs of its sources.
+        """
+        last = self.last
+        at_us = last.decided_at_us
+        age_s = None if at_us is None else max(0, self._clock.now_us() - at_us) / 1e6
+        return replace(last, age_s=age_s, full_disk_failures=self.room.failures, log_bytes=log_bytes)
+
     def _next(self, due: float | None) -> _Event | None:
         """The next event, or nothing when it is time for a checkpoint."""
         try:
@@ -182,6 +199,7 @@ class Checkpointing:
         if mark == self._mark and not last:
             return None
         self._mark = mark
+        self._began = time.monotonic()
         checkpoint = self._coordinator.begin(last=last)
         for source in self._sources.values():
             source.inject(checkpoint, last=self._stop_asked)
@@ -202,6 +220,10 @@ class Checkpointing:
         written = self._insist(what, lambda: store.write(self._draft(complete)))
         if written is None:
             return
+        now_us, took_s = self._clock.now_us(), time.monotonic() - self._began
+        done = CheckpointMetrics(
+            written.number, now_us, None, took_s, written.written_bytes, written.state_bytes
+        )
         self._hints = True
         failpoint("S7.before")
         for name, staged in complete.staged.items():
@@ -214,7 +236,7 @@ class Checkpointing:
         for name, position in complete.sources.items():
             self._sources[name].decided(position)
         failpoint("S8.after")
-        self.decided = written.number
+        self.last = done
         store.published(written.number)
         self._insist(what, store.collect_garbage)
         self._alarm.look_at(store.space())

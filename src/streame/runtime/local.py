@@ -7,7 +7,7 @@ from typing import Literal
 
 from streame.core.clock import Clock, SystemClock
 from streame.core.config import Config
-from streame.core.metrics import OperatorMetrics
+from streame.core.metrics import CheckpointMetrics, OperatorMetrics
 from streame.errors import StreameError
 from streame.io.logged import LoggedSource
 from streame.runtime.allocator import keep_freed_memory
@@ -115,7 +115,9 @@ class LocalRun:
             store.published(recovered.number)
         number = 0 if recovered is None else recovered.number
         interval_us = self._config.checkpoint_interval_us
-        self._checkpointing = Checkpointing(durable, self._tasks, number, interval_us, self._halt)
+        self._checkpointing = Checkpointing(
+            durable, self._tasks, number, interval_us, self._clock, self._halt
+        )
         for task in self._tasks:
             task.checkpointer = self._checkpointing
 
@@ -162,10 +164,11 @@ class LocalRun:
         waiting += [log.waits_for for log in self._logs]
         return next((each for each in waiting if each is not None), None)
 
-    @property
-    def checkpoint(self) -> int | None:
-        """The number of the last checkpoint that was decided."""
-        return None if self._checkpointing is None else self._checkpointing.decided or None
+    def checkpoints(self) -> CheckpointMetrics | None:
+        """The checkpoints at this moment; `None` without."""
+        if self._checkpointing is None:
+            return None
+        return self._checkpointing.metrics(sum(log.log_bytes for log in self._logs))
 
     @property
     def error(self) -> BaseException | None:

@@ -86,6 +86,7 @@ class Log:
         self._lock = threading.Lock()
         self._dead: str | None = None
         self._firsts: list[int] = []
+        self._older_bytes = 0
         self.torn_bytes = 0
         """How much of a record that was never acknowledged was cut off at the end when the log was opened."""
         disk.make_directory(folder)
@@ -94,6 +95,7 @@ class Log:
             if name.endswith(".tmp"):  # a segment that was not begun
                 disk.remove(self._path(name))
         self._firsts = [_first_of(name) for name in names if name.endswith(".log")]
+        self._older_bytes = sum(self._size(first) for first in self._firsts[:-1])
         if self._firsts:
             self._reopen()
         else:
@@ -104,6 +106,11 @@ class Log:
     def first(self) -> int:
         """The position of the oldest record that is kept, or will be."""
         return self._firsts[0]
+
+    @property
+    def length(self) -> int:
+        """How many bytes its segments have, all together. May be asked while another thread appends."""
+        return self._older_bytes + self._length
 
     def append(self, payload: Bytes) -> int:
         """Add a record; it lasts when this returns.
@@ -174,7 +181,9 @@ class Log:
         with self._lock:
             while len(self._firsts) > 1 and self._firsts[1] <= position:
                 # One by one and the oldest first, so that no crash leaves a gap.
+                size = self._size(self._firsts[0])
                 self._disk.remove(self._path(_name_of(self._firsts[0])))
+                self._older_bytes -= size
                 del self._firsts[0]
                 self._disk.sync_directory(self._folder)
 
@@ -216,6 +225,8 @@ class Log:
             self._disk.remove(draft)
             raise self._full(error) from error
         self._sync(self._folder, directory=True)
+        if self._firsts:
+            self._older_bytes += self._length
         self._segment, self._length = segment, length
         self._firsts.append(segment.first)
 
@@ -244,6 +255,9 @@ class Log:
             "there or not. Start the job again once the disk is well: it goes on with what is there"
         )
         raise CheckpointError(self._dead) from error
+
+    def _size(self, first: int) -> int:
+        return self._disk.size(self._path(_name_of(first))) or 0
 
     def _load(self, first: int) -> tuple[_Segment, bytes]:
         """A segment and its bytes, once its header is known to be right."""
