@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import polars as pl
 
+from streame.core.failpoints import failpoint
 from streame.errors import NotAccepted, StreameError
 from streame.io.logged_chunks import decoded, encoded, encoded_end
 from streame.io.source import Chunk, Offset, Source
@@ -149,9 +150,11 @@ class LoggedSource(Source):
                         continue
                     ahead = chunk.next_offset
                     position = yield from self._logged(split, encoded(split, chunk))
-                    yield (
-                        None if position is None else replace(chunk, next_offset=[position + 1, ahead, False])
-                    )
+                    if position is None:
+                        yield None
+                        continue
+                    yield replace(chunk, next_offset=[position + 1, ahead, False])
+                    failpoint("W4.after")
             position = yield from self._logged(split, encoded_end(split, ahead))
             if position is not None:
                 yield Chunk(self._schema.to_frame(), [position + 1, ahead, True])
@@ -190,6 +193,7 @@ class LoggedSource(Source):
                 self._room.passed()
                 if self._answering is not None:
                     self._answering.answer(split, None)
+                failpoint("W3.after")
                 return position
             try:
                 yield None

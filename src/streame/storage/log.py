@@ -4,13 +4,14 @@ import errno
 import os
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn, Self
 
 from xxhash import xxh3_64_intdigest
 
+from streame.core.failpoints import failpoint, torn
 from streame.errors import CheckpointDamaged, CheckpointError, NotAccepted
 from streame.storage.disk import Bytes, Disk
 
@@ -128,14 +129,19 @@ class Log:
             if self._length > self._segment_bytes and self.next > self._segment.first:
                 self._begin()
             position = self.next
-            self._write(self._segment.frame(_RECORD, position, payload))
-            self._sync(self._segment.path)
+            self._write(torn("W1.write", [self._segment.frame(_RECORD, position, payload)]))  # W1
+            try:
+                failpoint("W1.after")
+                self._disk.sync(self._segment.path)  # W2: from here on the record lasts
+                failpoint("W2.after")
+            except OSError as error:
+                self._die(error)
             self.next += 1
             with suppress(
                 NotAccepted, CheckpointError
             ):  # this record lasts, whatever becomes of the next one
                 # Not synced: it tells a record that was damaged from one that was not written to its end.
-                self._write(self._segment.frame(_MARK, self.next, b""))
+                self._write([self._segment.frame(_MARK, self.next, b"")])
             return position
 
     def find_room(self, length: int) -> None:
@@ -230,9 +236,10 @@ class Log:
         self._segment, self._length = segment, length
         self._firsts.append(segment.first)
 
-    def _write(self, frame: bytes) -> None:
+    def _write(self, frame: Iterable[Bytes]) -> None:
         try:
-            self._length = self._disk.append(self._segment.path, frame)
+            for part in frame:
+                self._length = self._disk.append(self._segment.path, part)
         except OSError as error:
             if error.errno not in _FULL or self._disk.size(self._segment.path) != self._length:
                 self._die(error)
