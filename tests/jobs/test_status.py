@@ -112,10 +112,14 @@ def test_state_on_disk_is_in_the_status(tmp_path: Path) -> None:
     assert status.state_bytes > 0
 
 
-def test_a_run_that_goes_on_knows_the_number(tmp_path: Path) -> None:
+def test_a_run_that_goes_on_knows_the_last_checkpoint_and_its_time(tmp_path: Path) -> None:
     place, job = tmp_path / "checkpoints", windows(103, ends=False).sink_parquet(tmp_path / "out")
     run_until(job, has_read(103), checkpoints=place)
+    number = max(int(path.stem) for path in (place / "m").glob("*.json"))
     with job.start(checkpoints=place, checkpoint_interval="1h") as handle:
         found = handle.status().checkpoints
         assert found is not None
-        assert (found.number, found.duration_s, found.new_bytes) == (1, None, None)
+        assert (found.number, found.duration_s, found.new_bytes) == (number, None, None)
+        assert found.decided_at_us is not None
+        assert found.age_s is not None
+        assert 0 <= found.age_s < HANG_S

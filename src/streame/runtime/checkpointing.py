@@ -78,7 +78,7 @@ class Checkpointing:
     Args:
         durable: where they are kept.
         tasks: the tasks of the run.
-        decided: the number of the checkpoint that the run began from, 0 for none.
+        decided: the checkpoint that the run began from, as far as it is known.
         interval_us: how long there is between the beginnings of two checkpoints.
         clock: the wall clock.
         halt: called after the last checkpoint, when no task has to take another step.
@@ -92,12 +92,12 @@ class Checkpointing:
         self,
         durable: Durable,
         tasks: Sequence[Task],
-        decided: int,
+        decided: CheckpointMetrics,
         interval_us: int,
         clock: Clock,
         halt: Callable[[], None],
     ) -> None:
-        self.last = CheckpointMetrics(decided or None)
+        self.last = decided
         self._began = time.monotonic()
         self._clock = clock
         self.room = RoomWait()
@@ -113,7 +113,7 @@ class Checkpointing:
         self._halt = halt
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._given_up = threading.Event()
-        self._coordinator = Coordinator([task.key for task in tasks], decided)
+        self._coordinator = Coordinator([task.key for task in tasks], decided.number or 0)
         self._hints = False
         self._mark: object = None
         self._stop_asked = self._over = False
@@ -258,6 +258,7 @@ class Checkpointing:
             hints=self._hints,
             acknowledges=acknowledges,
             settings=self._durable.settings,
+            at_us=self._clock.now_us(),
         )
 
     def _insist(self, what: str, act: Callable[[], T]) -> T | None:

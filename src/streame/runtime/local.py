@@ -113,11 +113,11 @@ class LocalRun:
                 sink.join_checkpoints(decided, store.outbox(sink.name))
         if recovered is not None:
             store.published(recovered.number)
-        number = 0 if recovered is None else recovered.number
+        begun = CheckpointMetrics()
+        if recovered is not None:
+            begun = CheckpointMetrics(recovered.number, recovered.at_us or None)
         interval_us = self._config.checkpoint_interval_us
-        self._checkpointing = Checkpointing(
-            durable, self._tasks, number, interval_us, self._clock, self._halt
-        )
+        self._checkpointing = Checkpointing(durable, self._tasks, begun, interval_us, self._clock, self._halt)
         for task in self._tasks:
             task.checkpointer = self._checkpointing
 

@@ -135,6 +135,7 @@ def recovered(disk: Files, manifest: Manifest) -> Recovered:
             for name in sorted(names)
         },
         manifest.settings,
+        manifest.output.at_us,
     )
 
 

@@ -27,6 +27,7 @@ class Draft:
         acknowledges: whether sources will be told that they need not keep what came before.
         attempt: which try this is, for whoever reads the manifest.
         settings: what else must be known to go on, such as the parallelism.
+        at_us: when it is made: microseconds since 1970 in UTC; 0 if that is not known.
     """
 
     plan: Json
@@ -37,6 +38,7 @@ class Draft:
     acknowledges: bool = False
     attempt: int = 1
     settings: Mapping[str, Json] | None = None
+    at_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Recovered:
         decided: for every sink the output of the checkpoints that are still kept, oldest first, this one last; those
             for which it had nothing are among them.
         settings: what was to be known to go on.
+        at_us: when it was made: microseconds since 1970 in UTC; 0 if that is not known.
     """
 
     number: int
@@ -84,6 +87,7 @@ class Recovered:
     sources: Json
     decided: Mapping[str, Sequence[Decided]]
     settings: Mapping[str, Json]
+    at_us: int = 0
 
     def instances(self, operator: str) -> Sequence[RecoveredState]:
         """The states of all instances of an operator; none if it had none."""
