@@ -17,8 +17,8 @@ class JobStatus:
 
     Args:
         name: the job's name.
-        state: `running`, `degraded` (the disk of the checkpoints or of a sink is full: nothing is read until there is
-            room), `stopping`, `finished` or `failed`.
+        state: `running`, `degraded` (the disk of the checkpoints, of a sink, of a log or of state beyond
+            `memory_limit` is full: nothing is read until there is room), `stopping`, `finished` or `failed`.
         seconds: how long it has run.
         rows_in: rows that the sources gave, bad ones included.
         rows_out: rows that went to the sinks, all together.
