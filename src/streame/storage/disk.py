@@ -231,12 +231,9 @@ class LocalDisk(Disk):
             found = os.statvfs(self.root)
         except OSError:
             return None
-        used = (
-            found.f_blocks - found.f_bfree
-        )  # what is kept back for the administrator is neither used nor free
-        return DiskRoom(
-            str(self.root), (used + found.f_bavail) * found.f_frsize, found.f_bavail * found.f_frsize
-        )
+        used = found.f_blocks - found.f_bfree
+        total = used + found.f_bavail  # what is kept back for the administrator is neither
+        return DiskRoom(str(self.root), total * found.f_frsize, found.f_bavail * found.f_frsize)
 
     def lock(self, path: str, note: bytes) -> Callable[[], None]:
         """See `Disk`."""

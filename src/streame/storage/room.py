@@ -39,7 +39,6 @@ class RoomWait:
         self.failures += 1
         self._in_a_row += 1
         self._what = what
-        self.waits_for = f"{what}: {error}"
         if self._in_a_row == 1:
             log.warning(
                 "there is no room for %s (%s); nothing is read and nothing is lost until there is: make room, and the "
@@ -47,6 +46,7 @@ class RoomWait:
                 what,
                 error,
             )
+        self.waits_for = f"{what}: {error}"
         return retry_after_s(self._in_a_row)
 
     def passed(self) -> None:
