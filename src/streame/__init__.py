@@ -11,7 +11,7 @@ from streame.api.sketches import approx_n_unique, approx_quantile
 from streame.api.table import StreamTable
 from streame.core.deadletters import DEAD_LETTER_SCHEMA, BadRow
 from streame.core.group import Group
-from streame.core.metrics import OperatorMetrics
+from streame.core.metrics import CheckpointMetrics, OperatorMetrics
 from streame.core.staging import Decided, Outbox, Staged
 from streame.core.user_aggregates import Aggregate
 from streame.errors import (
@@ -38,6 +38,7 @@ __all__ = [
     "BadRow",
     "CheckpointDamaged",
     "CheckpointError",
+    "CheckpointMetrics",
     "Chunk",
     "ConnectorError",
     "DataError",

@@ -104,6 +104,12 @@ def test_a_job_that_ends_at_every_failpoint_gives_what_it_gives_undisturbed(scra
     assert unreached(tried) == []
 
 
+def test_failpoints_that_no_run_can_come_to_are_told_and_not_tried(scratch: Path) -> None:
+    campaign = tried_on("small", Settings(), scratch)
+    assert campaign.untried == ["W1.after", "W1.write", "W2.after", "W3.after", "W4.after"]
+    assert not [script.name for script in campaign.everything() if "W1" in str(script)]
+
+
 @pytest.mark.skipif(not NIGHTLY, reason="for the night")
 @pytest.mark.parametrize("name", ["windows", "changes", "joins", "states"])
 def test_jobs_of_all_kinds_give_what_they_give_undisturbed(name: str, scratch: Path, seed: int) -> None:

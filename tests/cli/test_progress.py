@@ -1,5 +1,7 @@
 """What is said about a job that runs."""
 
+from dataclasses import replace
+
 import pytest
 
 import streame as st
@@ -25,6 +27,10 @@ def test_lines() -> None:
     assert (
         stopping
         == "orders  1 rows in, 1 out, 1 rejected  0 rows/s  3 s  stopping: what was read is worked on"
+    )
+    full = replace(status(3, 1, "degraded"), waits_for="checkpoint 4: No space left on device")
+    assert line(full, 0).plain.endswith(
+        "  the disk is full: no room for checkpoint 4: No space left on device"
     )
     assert (
         summary(status(2, 10, "finished")).plain == "orders finished: 10 rows in, 10 out in 2.00 s (5 rows/s)"

@@ -125,7 +125,9 @@ def test_output_that_is_gone_and_too_old_is_noticed(tmp_path: Path, gone: int) -
     job = parts(tmp_path).start().write(1).commit().write(2).commit().write(3).commit().crash()
     job.decided = job.decided[-1:]
     lose(tmp_path, gone)
-    with pytest.raises(SinkRegressed, match=r"lacks output that was committed before checkpoint 3: 2 parts"):
+    with pytest.raises(
+        SinkRegressed, match=r"committed before checkpoint 3, the oldest whose output is kept: 2 parts"
+    ):
         job.start()
     assert rows(tmp_path) == [3 - gone, 3]
 

@@ -218,10 +218,10 @@ def test_a_full_disk_makes_an_iterator_wait() -> None:
     disk.room = 10
     reading = source.read("rows", None)
     assert [next(reading) for _ in range(5)] == [None] * 5
-    assert source.trouble is not None
+    assert source.waits_for is not None
     disk.room = None
     assert values([chunk for chunk in reading if chunk is not None]) == [1, 2]
-    assert source.trouble is None
+    assert source.waits_for is None
 
 
 def test_rows_that_cannot_be_kept_when_reading_is_stopped_are_an_error() -> None:

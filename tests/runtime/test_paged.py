@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 import streame as st
+from streame.core import disk_room
 from streame.core.config import Config
 from streame.core.sizes import size_bytes
 from streame.errors import PlanError, StreameError
@@ -109,14 +110,14 @@ def test_what_has_expired_has_no_file(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paged, "RETRY_S", 0.001)
+    monkeypatch.setattr(disk_room, "RETRY_S", 0.001)
     scratch = FullScratch(tmp_path)
     scratch.full = 3
     stepped, operator = bench(counted(), scratch)
     stepped.push(rows(*range(50)))
     assert scratch.full == 0
     assert operator.state_size().rows == 50
-    assert not operator.waits_for_room
+    assert operator.waits_for is None
 
 
 @pytest.mark.parametrize("interrupted", [False, True])

@@ -2,6 +2,8 @@
 
 import random
 import threading
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as hs
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from streame.core.failpoints import arm
 from streame.errors import CheckpointDamaged, CheckpointError, NotAccepted
 from streame.storage.disk import LocalDisk
 from streame.storage.log import Log
@@ -97,6 +100,7 @@ class Crashes(RuleBasedStateMachine):
     def all_is_there(self) -> None:
         assert self.log.next == len(self.acknowledged)
         assert rows(self.log, self.first) == list(enumerate(self.acknowledged))[self.first :]
+        assert self.log.length == sum(self.disk.size(f"wal/{name}") or 0 for name in self.disk.names("wal"))
 
     def _reopen(self, disk: PowerCutDisk, unknown: bytes | None) -> None:
         self.disk = disk
@@ -214,3 +218,48 @@ def test_many_threads_append(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert rows(Log(LocalDisk(tmp_path), "wal")) == sorted(given.items())
+
+
+@pytest.fixture
+def _disarmed() -> Iterator[None]:
+    yield
+    arm("")
+
+
+@pytest.mark.usefixtures("_disarmed")
+def test_a_full_disk_at_the_write_of_a_record_leaves_nothing(tmp_path: Path) -> None:
+    log = Log(LocalDisk(tmp_path), "wal")
+    log.append(b"first")
+    arm("W1.write:enospc")
+    with pytest.raises(NotAccepted, match="the disk is full"):
+        log.append(b"second")
+    assert log.append(b"third") == 1
+    assert [payload for _, payload in log.read(0)] == [b"first", b"third"]
+
+
+@pytest.mark.usefixtures("_disarmed")
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [("W1.write", "error"), *product(("W1.after", "W2.after"), ("error", "enospc"))],
+)
+def test_after_any_other_error_nobody_knows(tmp_path: Path, place: str, error: str) -> None:
+    log = Log(LocalDisk(tmp_path), "wal")
+    log.append(b"first")
+    arm(f"{place}:{error}")
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match="may be there or not"):
+            log.append(b"second")
+    found = [payload for _, payload in Log(LocalDisk(tmp_path), "wal").read(0)]
+    assert found == ([b"first"] if place == "W1.write" else [b"first", b"second"])
+
+
+def test_room_can_be_looked_for_without_adding_anything() -> None:
+    disk = filled(3)
+    log = opened(disk)
+    disk.room = 10
+    with pytest.raises(NotAccepted, match="the disk is full"):
+        log.find_room(100)
+    disk.room = None
+    log.find_room(100)
+    assert not [name for name in disk.names("wal") if name.endswith(".tmp")]
+    assert rows(log) == [(number, b"row %d" % number) for number in range(3)]

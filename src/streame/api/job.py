@@ -1,6 +1,7 @@
 """Jobs: one or more sinks and everything above them, run together under one name."""
 
 import asyncio
+import logging
 import os
 import queue
 import sys
@@ -23,6 +24,7 @@ from streame.io.sink import Delivery, Sink
 from streame.io.source import FileSource
 from streame.plan.explain import explain
 from streame.plan.identity import plan_identity
+from streame.plan.losses import losses
 from streame.plan.lower import lower
 from streame.plan.nodes import Node, Scan, Stateful, TableJoin, Write, walk
 from streame.plan.optimizer import optimize
@@ -31,6 +33,8 @@ from streame.runtime.signals import stop_on_signals
 
 Errors = str | os.PathLike[str] | queue.Queue[Any] | queue.SimpleQueue[Any] | asyncio.Queue[Any] | None
 
+
+log = logging.getLogger("streame")
 
 _KINDS = {Scan: "source", Stateful: "verb", TableJoin: "join", Write: "sink"}
 
@@ -88,7 +92,8 @@ class Job:
         Args:
             checkpoints: a directory, or the URL of an object store (`"s3://bucket/prefix"`), that belongs to this job
                 alone. A run goes on from the last checkpoint in it, whatever ended the run before; output of sinks
-                that can take part is exactly once. Without it nothing survives the process.
+                that can take part is exactly once. Without it nothing survives the process, which a job that never
+                ends by itself says at its start (logger `streame`).
             checkpoint_interval: how long there is between two checkpoints, and so until output can be seen (`"5s"`).
             savepoint: a savepoint (`streame savepoint`) of this job to begin from, when there is no checkpoint yet.
             allow_dropped_state: names of operators in the last checkpoint that this job does not have any more, or
@@ -187,6 +192,8 @@ class Job:
         names = [scan.name for scan in scans], [write.name for write in self._writes]
         handle = JobHandle(self.name, run, *names, self._loops())
         run.start()
+        if durable is None and (lost := losses(self._writes, self.name)) is not None:
+            log.warning("%s", lost)
         return handle
 
     def _loops(self) -> Loops:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
 
-from streame.core.metrics import OperatorMetrics
+from streame.core.metrics import CheckpointMetrics, OperatorMetrics
 from streame.errors import PlanError
 from streame.runtime.local import LocalRun, State
 
@@ -17,13 +17,18 @@ class JobStatus:
 
     Args:
         name: the job's name.
-        state: `running`, `degraded` (the disk of the checkpoints or of a sink is full: nothing is read until there is
-            room), `stopping`, `finished` or `failed`.
+        state: `running`, `degraded` (the disk of the checkpoints, of a sink, of a log or of state beyond
+            `memory_limit` is full: nothing is read until there is room), `stopping`, `finished` or `failed`.
         seconds: how long it has run.
         rows_in: rows that the sources gave, bad ones included.
         rows_out: rows that went to the sinks, all together.
         rejected: rows that were refused by a source or a verb.
         error: the message of the error that ended it.
+        checkpoint: the number of the last checkpoint that was decided; `None` if there is none.
+        waits_for: what there is no room for, and what the system said, while it is `degraded`.
+        checkpoints: more of the checkpoints: age, duration, sizes, failures; `None` for a job without.
+        state_bytes: about the size in memory of what all operators keep; about a second old.
+        state_disk_bytes: the size of what they keep on disk instead, because of `memory_limit`; about a second old.
     """
 
     name: str
@@ -34,6 +39,10 @@ class JobStatus:
     rejected: int
     error: str | None = None
     checkpoint: int | None = None
+    waits_for: str | None = None
+    checkpoints: CheckpointMetrics | None = None
+    state_bytes: int = 0
+    state_disk_bytes: int = 0
 
 
 Loops = Sequence[asyncio.AbstractEventLoop | None]
@@ -96,7 +105,7 @@ class JobHandle(AbstractContextManager["JobHandle"]):
             The counts of this moment, and the error if it has failed; never raises that error.
         """
         metrics = self.metrics()
-        error = self._run.error
+        error, waits_for, checkpoints = self._run.error, self._run.waits_for, self._run.checkpoints()
         return JobStatus(
             name=self.name,
             state=self._run.state,
@@ -105,7 +114,11 @@ class JobHandle(AbstractContextManager["JobHandle"]):
             rows_out=sum(metrics[name].rows_in for name in self._sinks),
             rejected=sum(each.rejected for each in metrics.values()),
             error=None if error is None else str(error),
-            checkpoint=self._run.checkpoint,
+            checkpoint=None if checkpoints is None else checkpoints.number,
+            waits_for=waits_for,
+            checkpoints=checkpoints,
+            state_bytes=sum(each.state_bytes for each in metrics.values()),
+            state_disk_bytes=sum(each.state_disk_bytes for each in metrics.values()),
         )
 
     def metrics(self) -> Mapping[str, OperatorMetrics]:

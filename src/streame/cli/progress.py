@@ -31,7 +31,7 @@ def watch(handle: st.JobHandle, show: Show) -> None:
         StreameError: the error that ended the job, or what an operator raised.
     """
     with stop_on_signals(handle.stop):
-        while handle.status().state == "running" and not handle.wait(REFRESH_S):
+        while handle.status().state in {"running", "degraded"} and not handle.wait(REFRESH_S):
             show(handle.status())
         show(handle.status())
         handle.wait()
@@ -72,6 +72,8 @@ def line(status: st.JobStatus, rows_per_s: float) -> Text:
     )
     if status.state == "stopping":
         text.append("  stopping: what was read is worked on", "yellow")
+    if status.waits_for is not None:
+        text.append(f"  the disk is full: no room for {status.waits_for}", "yellow")
     return text
 
 

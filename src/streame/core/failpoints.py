@@ -9,7 +9,7 @@ separated by commas. Without a number it is the first time. The actions:
 * `enospc`: an `OSError` as of a full disk
 * `torn`: where bytes are written, half of them are, and the process ends; elsewhere as `exit`
 
-Their names are those of the steps of a checkpoint (`ARCHITECTURE.md`).
+Their names are those of the steps of a checkpoint, and of the log of a source (`ARCHITECTURE.md`).
 """
 
 import errno

@@ -21,6 +21,34 @@ class StateSize:
 NO_STATE = StateSize(0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class CheckpointMetrics:
+    """The checkpoints of a job at one moment.
+
+    Args:
+        number: of the last one that was decided; `None` if there is none.
+        decided_at_us: when it was decided: microseconds since 1970 in UTC.
+        age_s: how many seconds ago that was. What the job has done since is done again after a crash.
+        duration_s: how many seconds there were between its beginning, when barriers were asked for, and the moment at
+            which it was decided; `None` if an earlier run has made it.
+        new_bytes: how many bytes of state and of its manifest were written for it; `None` as above.
+        state_bytes: the size of all state that it refers to, also what earlier ones have written; `None` as above.
+        full_disk_failures: how often, in this run, a checkpoint could not be written or its output not be published
+            because the disk was full.
+        log_bytes: the size of the logs of sources that cannot be read again: rows since the last checkpoint, and
+            those before it that share a segment (8 MiB) with them.
+    """
+
+    number: int | None = None
+    decided_at_us: int | None = None
+    age_s: float | None = None
+    duration_s: float | None = None
+    new_bytes: int | None = None
+    state_bytes: int | None = None
+    full_disk_failures: int = 0
+    log_bytes: int = 0
+
+
 @dataclass(slots=True)
 class OperatorMetrics:
     """What one operator has done so far, all its instances together when read through a job.

@@ -268,8 +268,8 @@ class CommitLog:
         if found == before and (last is None or last.commit == len(numbers)):
             return
         raise SinkRegressed(
-            f"{self._directory}: lacks output that was committed before checkpoint {oldest.checkpoint}: {before:,} "
-            f"parts were written, and the {len(numbers):,} commits that are there, up to checkpoint "
+            f"{self._directory}: lacks output that was committed before checkpoint {oldest.checkpoint}, the oldest whose "
+            f"output is kept: {before:,} parts were written, and the {len(numbers):,} commits that are there, up to checkpoint "
             f"{numbers[-1] if numbers else 0}, are not all of them; {_BEGIN_ANEW}"
         )
 

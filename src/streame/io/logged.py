@@ -8,10 +8,14 @@ from typing import Protocol, runtime_checkable
 
 import polars as pl
 
+from streame.core.failpoints import failpoint
 from streame.errors import NotAccepted, StreameError
 from streame.io.logged_chunks import decoded, encoded, encoded_end
 from streame.io.source import Chunk, Offset, Source
 from streame.storage.log import Log
+from streame.storage.room import RoomWait
+
+_WHAT = "rows of a source that cannot be read again"
 
 
 @runtime_checkable
@@ -64,8 +68,8 @@ class LoggedSource(Source):
         self.one_split = getattr(source, "one_split", False)
         self.together = getattr(source, "together", False)
         self.python_rows = getattr(source, "python_rows", False)
-        self.trouble: str | None = None
-        """Why rows are not taken at the moment, if they are not."""
+        self._room = RoomWait()
+        self._refused_bytes = 0
         self._source = source
         self._log = log
         self._lock = threading.Lock()
@@ -78,6 +82,16 @@ class LoggedSource(Source):
         self._answering = source if isinstance(source, AnsweringSource) else None
         if self._answering is not None:
             self._answering.start_answering()
+
+    @property
+    def waits_for(self) -> str | None:
+        """Why rows are not taken at the moment; `None` while they are. May be asked from any thread."""
+        return self._room.waits_for
+
+    @property
+    def log_bytes(self) -> int:
+        """The size of the log. May be asked from any thread."""
+        return self._log.length
 
     def schema(self) -> pl.Schema:
         """Columns and dtypes of every frame."""
@@ -131,13 +145,16 @@ class LoggedSource(Source):
             with closing(self._given(split, ahead)) as given:
                 for chunk in given:
                     if chunk is None:
+                        self._look_for_room()
                         yield None
                         continue
                     ahead = chunk.next_offset
                     position = yield from self._logged(split, encoded(split, chunk))
-                    yield (
-                        None if position is None else replace(chunk, next_offset=[position + 1, ahead, False])
-                    )
+                    if position is None:
+                        yield None
+                        continue
+                    yield replace(chunk, next_offset=[position + 1, ahead, False])
+                    failpoint("W4.after")
             position = yield from self._logged(split, encoded_end(split, ahead))
             if position is not None:
                 yield Chunk(self._schema.to_frame(), [position + 1, ahead, True])
@@ -163,7 +180,8 @@ class LoggedSource(Source):
             try:
                 position = self._append(split, record)
             except NotAccepted as error:
-                self.trouble = str(error)
+                self._refused_bytes = len(record)
+                self._room.failed(_WHAT, error)
                 if self._answering is not None:
                     self._answering.answer(split, error)
                     return None
@@ -172,15 +190,25 @@ class LoggedSource(Source):
                     self._answering.answer(split, error)
                 raise
             else:
-                self.trouble = None
+                self._room.passed()
                 if self._answering is not None:
                     self._answering.answer(split, None)
+                failpoint("W3.after")
                 return position
             try:
                 yield None
             except GeneratorExit:
                 self._append(split, record)  # or say that these rows are lost
                 raise
+
+    def _look_for_room(self) -> None:
+        """Rows were refused and nobody has given any since: see whether they would be taken now."""
+        if self.waits_for is not None:
+            try:
+                self._log.find_room(self._refused_bytes)
+            except NotAccepted:
+                return
+            self._room.passed()
 
     def _append(self, split: str, record: bytes) -> int:
         with self._lock:

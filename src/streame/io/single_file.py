@@ -207,7 +207,7 @@ class SingleFile(TransactionalSink):
         if len(late) == len(known):
             raise SinkRegressed(
                 f"{self._path}: has {length:,} bytes, but {_begin(known[0]):,} were committed before checkpoint "
-                f"{known[0].checkpoint}; bring back what was there, or begin anew with new checkpoints, which "
+                f"{known[0].checkpoint}, the oldest whose output is kept; bring back what was there, or begin anew with new checkpoints, which "
                 "replaces the file"
             )
         first = max(index for index, one in enumerate(known) if _begin(one) <= length)

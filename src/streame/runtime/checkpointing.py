@@ -3,13 +3,15 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeAlias, TypeVar
 
+from streame.core.clock import Clock
 from streame.core.failpoints import failpoint
 from streame.core.full_disk import is_full_disk
+from streame.core.metrics import CheckpointMetrics
 from streame.core.staging import Decided, Json
 from streame.runtime.coordinator import Complete, Coordinator
 from streame.runtime.operators.sink import SinkOperator
@@ -18,11 +20,9 @@ from streame.runtime.source_task import SourceTask
 from streame.runtime.task import Task
 from streame.state.checkpoint.store import CheckpointStore, Draft
 from streame.state.snapshot import Snapshot
+from streame.storage.room import RoomAlarm, RoomWait
 
 T = TypeVar("T")
-
-RETRY_S = 0.5
-"""How long to wait before a full disk is tried again."""
 
 _REST_S = 0.01
 """How long to wait at least when no checkpoint could begin."""
@@ -78,25 +78,30 @@ class Checkpointing:
     Args:
         durable: where they are kept.
         tasks: the tasks of the run.
-        decided: the number of the checkpoint that the run began from, 0 for none.
+        decided: the checkpoint that the run began from, as far as it is known.
         interval_us: how long there is between the beginnings of two checkpoints.
+        clock: the wall clock.
         halt: called after the last checkpoint, when no task has to take another step.
 
     Attributes:
-        decided: the number of the last checkpoint that was decided.
-        waits_for_room: whether the disk is full, so that nothing is read for now.
+        last: what is known of the last checkpoint that was decided.
+        room: who waits while the disk is full, so that nothing is read for now.
     """
 
     def __init__(
         self,
         durable: Durable,
         tasks: Sequence[Task],
-        decided: int,
+        decided: CheckpointMetrics,
         interval_us: int,
+        clock: Clock,
         halt: Callable[[], None],
     ) -> None:
-        self.decided = decided
-        self.waits_for_room = False
+        self.last = decided
+        self._began = time.monotonic()
+        self._clock = clock
+        self.room = RoomWait()
+        self._alarm = RoomAlarm()
         self._durable = durable
         self._tasks = tasks
         self._sources = {task.name: task for task in tasks if isinstance(task, SourceTask)}
@@ -108,7 +113,7 @@ class Checkpointing:
         self._halt = halt
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._given_up = threading.Event()
-        self._coordinator = Coordinator([task.key for task in tasks], decided)
+        self._coordinator = Coordinator([task.key for task in tasks], decided.number or 0)
         self._hints = False
         self._mark: object = None
         self._stop_asked = self._over = False
@@ -132,6 +137,7 @@ class Checkpointing:
 
     def run(self) -> None:
         """Make checkpoints until the last one, or until it is given up."""
+        self._alarm.look_at(self._durable.store.space())
         due = time.monotonic() + self._interval_s
         while not self._over and not self._given_up.is_set():
             complete = None
@@ -147,6 +153,17 @@ class Checkpointing:
             if complete is not None:
                 self._make(complete)
                 due = max(due, time.monotonic() + _PAUSE * self._interval_s)
+
+    def metrics(self, log_bytes: int) -> CheckpointMetrics:
+        """The checkpoints at this moment. May be asked from any thread.
+
+        Args:
+            log_bytes: the size of the logs of its sources.
+        """
+        last = self.last
+        at_us = last.decided_at_us
+        age_s = None if at_us is None else max(0, self._clock.now_us() - at_us) / 1e6
+        return replace(last, age_s=age_s, full_disk_failures=self.room.failures, log_bytes=log_bytes)
 
     def _next(self, due: float | None) -> _Event | None:
         """The next event, or nothing when it is time for a checkpoint."""
@@ -182,6 +199,7 @@ class Checkpointing:
         if mark == self._mark and not last:
             return None
         self._mark = mark
+        self._began = time.monotonic()
         checkpoint = self._coordinator.begin(last=last)
         for source in self._sources.values():
             source.inject(checkpoint, last=self._stop_asked)
@@ -197,25 +215,31 @@ class Checkpointing:
     def _make(self, complete: Complete) -> None:
         """Write a checkpoint, and once it is decided, let its output out."""
         store = self._durable.store
+        what = f"checkpoint {complete.checkpoint}"
         failpoint("S0.after")
-        written = self._insist(lambda: store.write(self._draft(complete)))
+        written = self._insist(what, lambda: store.write(self._draft(complete)))
         if written is None:
             return
+        now_us, took_s = self._clock.now_us(), time.monotonic() - self._began
+        done = CheckpointMetrics(
+            written.number, now_us, None, took_s, written.written_bytes, written.state_bytes
+        )
         self._hints = True
         failpoint("S7.before")
         for name, staged in complete.staged.items():
             if staged.pieces:
                 publish = partial(self._sinks[name].publish, Decided(written.number, staged))
-                self._insist(publish)
+                self._insist(f"the output of {name}", publish)
         if self._given_up.is_set():
             return
         failpoint("S7.after")
         for name, position in complete.sources.items():
             self._sources[name].decided(position)
         failpoint("S8.after")
-        self.decided = written.number
+        self.last = done
         store.published(written.number)
-        self._insist(store.collect_garbage)
+        self._insist(what, store.collect_garbage)
+        self._alarm.look_at(store.space())
         failpoint("S9.after")
         if complete.last:
             self._over = True
@@ -234,28 +258,26 @@ class Checkpointing:
             hints=self._hints,
             acknowledges=acknowledges,
             settings=self._durable.settings,
+            at_us=self._clock.now_us(),
         )
 
-    def _insist(self, act: Callable[[], T]) -> T | None:
-        """Do something, again and again as long as the disk is full; nothing is read meanwhile."""
+    def _insist(self, what: str, act: Callable[[], T]) -> T | None:
+        """Write something, again and again as long as the disk is full; nothing is read meanwhile."""
         while not self._given_up.is_set():
             try:
                 result = act()
             except Exception as error:
                 if not is_full_disk(error):
                     raise
-                self._wait_for_room()
+                self._alarm.look_at(self._durable.store.space())
+                self._pause(paused=True)
+                self._given_up.wait(self.room.failed(what, error))
                 continue
-            if self.waits_for_room:
-                self.waits_for_room = False
+            if self.room.waits_for is not None:
+                self.room.passed()
                 self._pause(paused=self._stop_asked)
             return result
         return None
-
-    def _wait_for_room(self) -> None:
-        self.waits_for_room = True
-        self._pause(paused=True)
-        self._given_up.wait(RETRY_S)
 
     def _pause(self, *, paused: bool) -> None:
         for source in self._sources.values():

@@ -7,13 +7,14 @@ from typing import Literal
 
 from streame.core.clock import Clock, SystemClock
 from streame.core.config import Config
-from streame.core.metrics import OperatorMetrics
+from streame.core.metrics import CheckpointMetrics, OperatorMetrics
 from streame.errors import StreameError
+from streame.io.logged import LoggedSource
 from streame.runtime.allocator import keep_freed_memory
 from streame.runtime.build import build_tasks
 from streame.runtime.channel import ChannelLimits
 from streame.runtime.checkpointing import Checkpointing, Durable
-from streame.runtime.graph import Graph
+from streame.runtime.graph import Graph, SourceVertex
 from streame.runtime.operators.sink import SinkOperator
 from streame.runtime.restoring import restore
 from streame.runtime.source_task import SourceTask
@@ -46,6 +47,8 @@ class LocalRun:
         limits = ChannelLimits(config.channel_rows, config.channel_bytes)
         self._graph = graph
         self._clock = clock or SystemClock()
+        sources = [each.source for each in graph.vertices.values() if isinstance(each, SourceVertex)]
+        self._logs = [source for source in sources if isinstance(source, LoggedSource)]
         self._tasks = build_tasks(graph, self._clock, limits)
         self._config = config
         self._durable = durable
@@ -110,9 +113,11 @@ class LocalRun:
                 sink.join_checkpoints(decided, store.outbox(sink.name))
         if recovered is not None:
             store.published(recovered.number)
-        number = 0 if recovered is None else recovered.number
+        begun = CheckpointMetrics()
+        if recovered is not None:
+            begun = CheckpointMetrics(recovered.number, recovered.at_us or None)
         interval_us = self._config.checkpoint_interval_us
-        self._checkpointing = Checkpointing(durable, self._tasks, number, interval_us, self._halt)
+        self._checkpointing = Checkpointing(durable, self._tasks, begun, interval_us, self._clock, self._halt)
         for task in self._tasks:
             task.checkpointer = self._checkpointing
 
@@ -146,14 +151,24 @@ class LocalRun:
             return "failed"
         if self._ended.is_set():
             return "finished"
-        if self._waits_for_room:
+        if self.waits_for is not None:
             return "degraded"
         return "stopping" if self._stopping.is_set() else "running"
 
     @property
-    def checkpoint(self) -> int | None:
-        """The number of the last checkpoint that was decided."""
-        return None if self._checkpointing is None else self._checkpointing.decided or None
+    def waits_for(self) -> str | None:
+        """What there is no room for on a full disk, and what the system said; `None` while nothing waits."""
+        waiting = [stage.operator.waits_for for task in self._tasks for stage in task.stages()]
+        if self._checkpointing is not None:
+            waiting.append(self._checkpointing.room.waits_for)
+        waiting += [log.waits_for for log in self._logs]
+        return next((each for each in waiting if each is not None), None)
+
+    def checkpoints(self) -> CheckpointMetrics | None:
+        """The checkpoints at this moment; `None` without."""
+        if self._checkpointing is None:
+            return None
+        return self._checkpointing.metrics(sum(log.log_bytes for log in self._logs))
 
     @property
     def error(self) -> BaseException | None:
@@ -238,14 +253,6 @@ class LocalRun:
                 task.interrupt()
             except Exception as failure:
                 error.add_note(f"and {task.name} could not be interrupted: {failure!r}")
-
-    @property
-    def _waits_for_room(self) -> bool:
-        """Whether a disk is full."""
-        operators = [stage.operator for task in self._tasks for stage in task.stages()]
-        return any(operator.waits_for_room for operator in operators) or (
-            self._checkpointing is not None and self._checkpointing.waits_for_room
-        )
 
     def _sinks(self) -> list[SinkOperator]:
         """The operators at the end."""

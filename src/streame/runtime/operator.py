@@ -68,16 +68,18 @@ class Operator(Savable):
     operator after `open`. The ends of inputs and the last watermark are then told again, which must change nothing.
     """
 
-    DERIVED: ClassVar[tuple[str, ...]] = ("finished", "waits_for_room")
+    DERIVED: ClassVar[tuple[str, ...]] = ("finished",)
 
     finished: bool = False
     """Set by the operator when nothing more will come of it, although some inputs go on."""
 
-    waits_for_room: bool = False
-    """Set by the operator while it waits because a disk is full."""
-
     timed_ports: Collection[int] | None = None
     """The inputs whose watermarks count; all by default."""
+
+    @property
+    def waits_for(self) -> str | None:
+        """What it waits for because a disk is full; `None` while it does not. May be asked from any thread."""
+        return None
 
     def open(self, context: OperatorContext) -> None:
         """Called once, before anything else."""

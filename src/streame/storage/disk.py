@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from streame.core.disk_room import DiskRoom
+
 Bytes: TypeAlias = bytes | bytearray | memoryview
 """What can be written as it is."""
 
@@ -92,6 +94,10 @@ class Disk(Files, Protocol):
 
     def reserve(self, path: str, length: int) -> None:
         """Find out whether there is room for so many bytes: they are allocated to a file, which may be removed again."""
+
+    def space(self) -> DiskRoom | None:
+        """How much room there is; `None` if nobody knows."""
+        return None
 
     def lock(self, path: str, note: bytes) -> Callable[[], None]:
         """Be the only one, in any process, that holds a file locked, as long as this process lives.
@@ -218,6 +224,16 @@ class LocalDisk(Disk):
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("wb", buffering=0) as file:
             os.posix_fallocate(file.fileno(), 0, max(1, length))
+
+    def space(self) -> DiskRoom | None:
+        """See `Disk`."""
+        try:
+            found = os.statvfs(self.root)
+        except OSError:
+            return None
+        used = found.f_blocks - found.f_bfree
+        total = used + found.f_bavail  # what is kept back for the administrator is neither
+        return DiskRoom(str(self.root), total * found.f_frsize, found.f_bavail * found.f_frsize)
 
     def lock(self, path: str, note: bytes) -> Callable[[], None]:
         """See `Disk`."""

@@ -4,13 +4,14 @@ import errno
 import os
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn, Self
 
 from xxhash import xxh3_64_intdigest
 
+from streame.core.failpoints import failpoint, torn
 from streame.errors import CheckpointDamaged, CheckpointError, NotAccepted
 from streame.storage.disk import Bytes, Disk
 
@@ -86,6 +87,7 @@ class Log:
         self._lock = threading.Lock()
         self._dead: str | None = None
         self._firsts: list[int] = []
+        self._older_bytes = 0
         self.torn_bytes = 0
         """How much of a record that was never acknowledged was cut off at the end when the log was opened."""
         disk.make_directory(folder)
@@ -94,6 +96,7 @@ class Log:
             if name.endswith(".tmp"):  # a segment that was not begun
                 disk.remove(self._path(name))
         self._firsts = [_first_of(name) for name in names if name.endswith(".log")]
+        self._older_bytes = sum(self._size(first) for first in self._firsts[:-1])
         if self._firsts:
             self._reopen()
         else:
@@ -104,6 +107,11 @@ class Log:
     def first(self) -> int:
         """The position of the oldest record that is kept, or will be."""
         return self._firsts[0]
+
+    @property
+    def length(self) -> int:
+        """How many bytes its segments have, all together. May be asked while another thread appends."""
+        return self._older_bytes + self._length
 
     def append(self, payload: Bytes) -> int:
         """Add a record; it lasts when this returns.
@@ -121,15 +129,38 @@ class Log:
             if self._length > self._segment_bytes and self.next > self._segment.first:
                 self._begin()
             position = self.next
-            self._write(self._segment.frame(_RECORD, position, payload))
-            self._sync(self._segment.path)
+            self._write(torn("W1.write", [self._segment.frame(_RECORD, position, payload)]))  # W1
+            try:
+                failpoint("W1.after")
+                self._disk.sync(self._segment.path)  # W2: from here on the record lasts
+                failpoint("W2.after")
+            except OSError as error:
+                self._die(error)
             self.next += 1
             with suppress(
                 NotAccepted, CheckpointError
             ):  # this record lasts, whatever becomes of the next one
                 # Not synced: it tells a record that was damaged from one that was not written to its end.
-                self._write(self._segment.frame(_MARK, self.next, b""))
+                self._write([self._segment.frame(_MARK, self.next, b"")])
             return position
+
+    def find_room(self, length: int) -> None:
+        """Find out whether a record would be accepted now, and add nothing.
+
+        Args:
+            length: how many bytes it has.
+
+        Raises:
+            NotAccepted: when the disk is full.
+        """
+        probe = self._path("room.tmp")
+        with self._lock:
+            try:
+                self._disk.reserve(probe, length + _HEAD)
+            except OSError as error:
+                raise self._full(error) from error
+            finally:
+                self._disk.remove(probe)
 
     def read(self, position: int) -> Iterator[tuple[int, bytes]]:
         """The records from a position on, each with its own, up to the last one there is now.
@@ -156,7 +187,9 @@ class Log:
         with self._lock:
             while len(self._firsts) > 1 and self._firsts[1] <= position:
                 # One by one and the oldest first, so that no crash leaves a gap.
+                size = self._size(self._firsts[0])
                 self._disk.remove(self._path(_name_of(self._firsts[0])))
+                self._older_bytes -= size
                 del self._firsts[0]
                 self._disk.sync_directory(self._folder)
 
@@ -196,18 +229,21 @@ class Log:
             if error.errno not in _FULL:
                 self._die(error)
             self._disk.remove(draft)
-            raise NotAccepted(f"the log in {self._place()} takes nothing now: the disk is full") from error
+            raise self._full(error) from error
         self._sync(self._folder, directory=True)
+        if self._firsts:
+            self._older_bytes += self._length
         self._segment, self._length = segment, length
         self._firsts.append(segment.first)
 
-    def _write(self, frame: bytes) -> None:
+    def _write(self, frame: Iterable[Bytes]) -> None:
         try:
-            self._length = self._disk.append(self._segment.path, frame)
+            for part in frame:
+                self._length = self._disk.append(self._segment.path, part)
         except OSError as error:
             if error.errno not in _FULL or self._disk.size(self._segment.path) != self._length:
                 self._die(error)
-            raise NotAccepted(f"the log in {self._place()} takes nothing now: the disk is full") from error
+            raise self._full(error) from error
 
     def _sync(self, path: str, *, directory: bool = False) -> None:
         try:
@@ -215,12 +251,20 @@ class Log:
         except OSError as error:
             self._die(error)
 
+    def _full(self, error: OSError) -> NotAccepted:
+        return NotAccepted(
+            f"the log in {self._place()} takes nothing now: the disk is full ({error.strerror or error})"
+        )
+
     def _die(self, error: OSError) -> NoReturn:
         self._dead = (
             f"the log in {self._place()} cannot be written: {error.strerror or error}; what was being written may be "
             "there or not. Start the job again once the disk is well: it goes on with what is there"
         )
         raise CheckpointError(self._dead) from error
+
+    def _size(self, first: int) -> int:
+        return self._disk.size(self._path(_name_of(first))) or 0
 
     def _load(self, first: int) -> tuple[_Segment, bytes]:
         """A segment and its bytes, once its header is known to be right."""

@@ -47,7 +47,9 @@ class MemoryCheckpoints(CheckpointStore):
             self._decided.setdefault(name, []).append(Decided(number, copy))
         decided = {name: tuple(each) for name, each in self._decided.items()}
         sources, settings = _through_json(draft.sources), _through_json(dict(draft.settings or {}))
-        self._kept = Recovered(number, _through_json(draft.plan), operators, sources, decided, settings)
+        self._kept = Recovered(
+            number, _through_json(draft.plan), operators, sources, decided, settings, draft.at_us
+        )
         self.number = number
         self.on_write(-number)
         return Written(number, 0, 0)

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streame.core.staging import Staged
-from streame.state.checkpoint import manifest as manifests
 from streame.state.checkpoint.manifest import (
     Chunk,
     Foreign,
@@ -24,7 +23,6 @@ from streame.state.checkpoint.manifest import (
     StoredFile,
     decode_manifest,
     encode_manifest,
-    next_history,
 )
 from streame.state.checkpoint.sealed import FORMAT_VERSION, Broken, Newer, seal, unseal
 
@@ -64,7 +62,7 @@ MANIFEST = Manifest(
     sources={"orders": {"part-0": 17}},
     history=(
         Output(6, {"files": Staged((), None)}),
-        Output(7, {"files": Staged(({"name": "part-7"},), {"rows": 5})}, acknowledges=True),
+        Output(7, {"files": Staged(({"name": "part-7"},), {"rows": 5})}, acknowledges=True, at_us=1_700_000_000_000_000),
     ),
     packs=(OLD, PACK),
     staged=(StoredFile("out/7/files.0.out", 5, "45" * 16),),
@@ -162,11 +160,10 @@ def test_nan_comes_back() -> None:
     assert math.isnan(found.sources[0])
 
 
-def test_the_history_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    outputs: tuple[Output, ...] = ()
-    for number in range(1, 151):
-        outputs = next_history(outputs, Output(number, {"files": Staged(("piece",))}))
-    assert [outputs[0].checkpoint, outputs[-1].checkpoint, len(outputs)] == [51, 150, 100]
-    monkeypatch.setattr(manifests, "HISTORY_BYTES_MAX", 50)
-    kept = next_history(outputs, Output(151, {"files": Staged(("long" * 100,))}))
-    assert [output.checkpoint for output in kept] == [150, 151]
+def test_a_manifest_of_before_does_not_say_when_it_was_made() -> None:
+    body = json.loads(encode_manifest(MANIFEST).split(b"\n", 1)[1].rpartition(b"|")[0])
+    del body["times"]
+    found = decode_manifest(seal("checkpoint", json.dumps(body).encode()), 7, "orders")
+    assert isinstance(found, Manifest)
+    assert [output.at_us for output in found.history] == [0, 0]
+    assert found == replace(MANIFEST, history=tuple(replace(each, at_us=0) for each in MANIFEST.history))

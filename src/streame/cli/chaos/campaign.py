@@ -117,6 +117,10 @@ class Campaign:
         job: the job.
         settings: what is to be tried.
         scratch: an empty folder for everything that is written.
+
+    Attributes:
+        outputs: the sinks.
+        untried: the failpoints that no run of the job can come to.
     """
 
     def __init__(self, target: str, job: st.Job, settings: Settings, scratch: Path) -> None:
@@ -127,6 +131,9 @@ class Campaign:
                 "filled; give a folder on a small disk, such as a tmpfs of 64 MiB"
             )
         self.outputs: list[Output] = [*outputs_of(job, dict(settings.keys)), errors_output(READABLE_SCHEMA)]
+        # Every run must read the same rows, so that no source of the job goes through a log.
+        self._points = [point for point in failpoints() if not point.logs]
+        self.untried = [point.name for point in failpoints() if point.logs]
         self._settings = settings
         self._scratch = scratch
         self._order = Order(target, "", 1, None, 0)
@@ -178,11 +185,11 @@ class Campaign:
                 return pool.map(runs.run, self._wanted(scripts))
 
             if settings.only:
-                if not self._wanted(self._everything()):
+                if not self._wanted(self.everything()):
                     raise UsageError(
                         f"--only: there is no run {', '.join(settings.only)}; give a name such as kill/3"
                     )
-                yield from make(self._everything())
+                yield from make(self.everything())
                 return
             yield from self._until(settings.kills, self._draw.kills, make)
             yield from self._until(settings.stops, self._draw.stops, make)
@@ -208,7 +215,7 @@ class Campaign:
 
     def _at_failpoints(self, make: Callable[[Iterable[Script]], Iterator[Tried]]) -> Iterator[Tried]:
         """Every failpoint; what was not reached is tried once more on its own."""
-        points = failpoints()
+        points = self._points
         once = self._settings.failpoints == "once"
         full = () if once else self._draw.full_disks(points)
         for scripts in (self._draw.failpoints(points, once=once), full):
@@ -221,9 +228,9 @@ class Campaign:
                         again[alone.name] = alone
             yield from make(again.values())
 
-    def _everything(self) -> Iterator[Script]:
+    def everything(self) -> Iterator[Script]:
         """All scripts that may be asked for by name."""
-        settings, points = self._settings, failpoints()
+        settings, points = self._settings, self._points
         for count, draw in (
             (settings.kills, self._draw.kills),
             (settings.stops, self._draw.stops),

@@ -122,7 +122,7 @@ def _try(target: str, settings: Settings, scratch: Path, show: "_Show") -> bool:
     with show.progress():
         for tried in campaign.tried(undisturbed):
             show.ended(tried)
-    return show.conclude()
+    return show.conclude(campaign.untried)
 
 
 PLAIN_LINE_S = 30.0
@@ -181,8 +181,12 @@ class _Show:
             self._said_at = time.monotonic()
             self.say(text, "dim")
 
-    def conclude(self) -> bool:
-        """The table, and whether all is well."""
+    def conclude(self, untried: list[str]) -> bool:
+        """The table, and whether all is well.
+
+        Args:
+            untried: the failpoints that no run can come to.
+        """
         found = rows(self.tried)
         if self._console.is_terminal:
             self._console.print(table(found))
@@ -191,6 +195,8 @@ class _Show:
                 self.say(line)
         if missed := unreached(self.tried):
             self.say(f"no run came to these failpoints: {', '.join(missed)}", "yellow")
+        if self._settings.failpoints != "none":
+            self.say(f"not reached, as no source of the job goes through a log: {', '.join(untried)}", "dim")
         bad = [each.script.name for each in self.tried if not each.is_good]
         settings = self._settings
         again = _again(sys.argv[1:], settings.seed)

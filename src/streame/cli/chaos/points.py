@@ -25,6 +25,11 @@ class Point:
         """Whether a process comes there once, before it runs."""
         return self.name.startswith("R")
 
+    @property
+    def logs(self) -> bool:
+        """Whether only jobs come there that have a source whose rows go through a log."""
+        return self.name.startswith("W")
+
 
 def failpoints() -> tuple[Point, ...]:
     """All failpoints of the package, by name."""

@@ -17,13 +17,11 @@ from streame.runtime.pages import Pages
 from streame.runtime.paging import MemoryBudget
 from streame.state.checkpoint.store import RecoveredState
 from streame.state.snapshot import Changed, Mine
+from streame.storage.room import RoomWait
 from streame.storage.scratch import Scratch, ScratchFile
 
 PUT_OFF_US = 1_000_000
 """How long rows wait for their page at most."""
-
-RETRY_S = 0.5
-"""How long an operator waits before it tries a full disk again."""
 
 PAGED = "paged"
 """What is saved of an operator in pages has this part and no other."""
@@ -84,7 +82,6 @@ class PagedOperator(Operator):
         "_fed",
         "_is_saved",
         "_flush_at_us",
-        "waits_for_room",
     )
 
     def __init__(self, make: Callable[[], Operator], keys: Sequence[Sequence[str]], memory: Memory) -> None:
@@ -100,6 +97,12 @@ class PagedOperator(Operator):
         self._flush_at_us: int | None = None
         self._is_open = False
         self._given_up = threading.Event()
+        self._room = RoomWait()
+
+    @property
+    def waits_for(self) -> str | None:
+        """See `Operator`."""
+        return self._room.waits_for
 
     def open(self, context: OperatorContext) -> None:
         """See `Operator`."""
@@ -268,13 +271,15 @@ class PagedOperator(Operator):
         """Write a file; while the disk is full, wait."""
         while True:
             try:
-                return self._scratch.write(parts)
+                file = self._scratch.write(parts)
             except OSError as error:
                 if self._given_up.is_set() or not is_full_disk(error):
                     raise StreameError(
                         f"state beyond memory_limit could not be put aside on disk: {error}; let "
                         "TMPDIR name a folder that can be written to, or give a larger memory_limit"
                     ) from error
-            self.waits_for_room = True
-            self._given_up.wait(RETRY_S)
-            self.waits_for_room = False
+                what = f"the state of {self._context.name} beyond memory_limit"
+                self._given_up.wait(self._room.failed(what, error))
+                continue
+            self._room.passed()
+            return file

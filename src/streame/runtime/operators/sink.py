@@ -16,11 +16,9 @@ from streame.core.staging import Decided, Outbox, Staged
 from streame.errors import ConnectorError, StreameError
 from streame.io.sink import Sink, TransactionalSink
 from streame.runtime.operator import Collector, Operator, OperatorContext
+from streame.storage.room import RoomWait
 
 FLUSH_INTERVAL_US = 1_000_000
-
-RETRY_S = 0.5
-"""How long a sink whose disk is full waits before it tries again."""
 
 T = TypeVar("T")
 
@@ -36,7 +34,7 @@ class SinkOperator(Operator):
         changes: whether they carry a weight, which becomes the column `_diff`.
     """
 
-    DERIVED = ("_flushing", "_joined", "waits_for_room")
+    DERIVED = ("_flushing", "_joined")
 
     def __init__(self, sink: Sink, schema: pl.Schema, *, changes: bool = False) -> None:
         self._sink = sink
@@ -47,6 +45,12 @@ class SinkOperator(Operator):
         self._flushing = False
         self._opened = False
         self._given_up = threading.Event()
+        self._room = RoomWait()
+
+    @property
+    def waits_for(self) -> str | None:
+        """See `Operator`."""
+        return self._room.waits_for
 
     def open(self, context: OperatorContext) -> None:
         """Open the sink."""
@@ -118,13 +122,14 @@ class SinkOperator(Operator):
         while True:
             try:
                 with self._explained(action):
-                    return act()
+                    result = act()
             except (OSError, StreameError) as error:
                 if self._joined is None or not is_full_disk(error) or self._given_up.is_set():
                     raise
-            self.waits_for_room = True
-            self._given_up.wait(RETRY_S)
-            self.waits_for_room = False
+                self._given_up.wait(self._room.failed(f"the output of {self.name}", error))
+                continue
+            self._room.passed()
+            return result
 
     def close(self, *, failed: bool) -> None:
         """Finish the output, or give it up if the job failed."""

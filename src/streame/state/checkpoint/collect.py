@@ -9,7 +9,6 @@ from streame.errors import CheckpointError
 from streame.state.checkpoint.lasting import must_last
 from streame.state.checkpoint.manifest import Manifest
 from streame.state.checkpoint.recovery import manifest_numbers, manifest_path
-from streame.state.checkpoint.store import stored_pieces
 from streame.storage.disk import Disk
 
 KEPT = 3
@@ -47,10 +46,23 @@ def old_files(
     needed = {*unclaimed, *(f"{path}.tmp" for path in unclaimed)}
     for manifest in kept.values():
         needed.update(file.path for file in manifest.files)
-        for output in manifest.history:
-            for staged in output.staged.values():
-                needed.update(piece["$file"] for piece in stored_pieces(staged.pieces))
+    # Each history repeats nearly all of the one before, as the same objects.
+    for output in {id(each): each for manifest in kept.values() for each in manifest.history}.values():
+        needed.update(output.paths)
     return [path for path in paths if path not in needed and _number(path) <= last]
+
+
+def is_settled(folder: str, last: int, oldest: int) -> bool:
+    """Whether a folder need not be looked at: it is one of hundreds with output that is kept, and is not new.
+
+    What a process that died has left in it is deleted with the rest of it.
+
+    Args:
+        folder: its path.
+        last: the number of the last checkpoint.
+        oldest: that of the oldest whose output is kept.
+    """
+    return folder.startswith("out/") and oldest <= _number(f"{folder}/any.out") <= last - KEPT
 
 
 def collect(disk: Disk, last: int, known: dict[int, Manifest], unclaimed: set[str]) -> None:
@@ -75,13 +87,15 @@ def collect(disk: Disk, last: int, known: dict[int, Manifest], unclaimed: set[st
     for number in [number for number in known if number <= last - KEPT]:
         del known[number]
     if set(manifest_numbers(disk)) <= known.keys():  # else nobody knows what a kept one refers to
-        paths = [f"{folder}/{name}" for folder in _folders(disk) for name in disk.names(folder)]
+        oldest = min((manifest.history[0].checkpoint for manifest in known.values()), default=last)
+        folders = [folder for folder in _folders(disk) if not is_settled(folder, last, oldest)]
+        paths = [f"{folder}/{name}" for folder in folders for name in disk.names(folder)]
         for path in old_files(
             paths, last, known, frozenset(unclaimed)
         ):  # in this order: see `LocalOutbox.begin`
             with suppress(OSError):  # it is tried again after the next checkpoint
                 disk.remove(path)
-        for folder in _folders(disk):
+        for folder in folders:
             if min(_number(f"{folder}/room.tmp"), _number(f"{folder}/any.out")) <= last:
                 disk.remove_empty_directory(folder)
 

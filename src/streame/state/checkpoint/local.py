@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from streame.core.disk_room import DiskRoom
 from streame.core.staging import Decided, Outbox, Staged
 from streame.errors import CheckpointError
 from streame.state.checkpoint.collect import collect
@@ -96,6 +97,10 @@ class LocalCheckpoints(CheckpointStore):
         if self._last_number():
             collect(self._disk, self._last_number(), self._known, self._unclaimed)
 
+    def space(self) -> DiskRoom | None:
+        """See `CheckpointStore`."""
+        return self._disk.space()
+
     def outbox(self, sink: str) -> Outbox:
         """See `CheckpointStore`."""
         return LocalOutbox(self._disk, sink, self._last_number, self._unclaimed)
@@ -130,6 +135,7 @@ def recovered(disk: Files, manifest: Manifest) -> Recovered:
             for name in sorted(names)
         },
         manifest.settings,
+        manifest.output.at_us,
     )
 
 

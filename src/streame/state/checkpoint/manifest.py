@@ -3,21 +3,17 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import cached_property
+from itertools import chain, islice
 from typing import Any
 
 from streame.core.staging import Json, Staged
 from streame.state.checkpoint.leaves import Kind
 from streame.state.checkpoint.sealed import Broken, Newer, seal, unseal
+from streame.state.checkpoint.store import stored_pieces
 from streame.state.snapshot import Tree
 
 _SEALED_AS = "checkpoint"
-
-HISTORY_MAX = 100
-"""The output of so many checkpoints is kept, for a sink that has been set back."""
-
-HISTORY_BYTES_MAX = 1024 * 1024
-"""The output of older checkpoints is forgotten when it takes more of the manifest than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +80,7 @@ class SavedState:
     leaves: tuple[SavedLeaf, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what is derived of it is kept, as it stands in many manifests
 class Output:
     """What a checkpoint lets out once it is decided.
 
@@ -92,16 +88,30 @@ class Output:
         checkpoint: its number.
         staged: the output of each sink.
         acknowledges: whether sources are told that they need not keep what came before it.
+        at_us: when it was made: microseconds since 1970 in UTC; 0 if that is not known.
     """
 
     checkpoint: int
     staged: Mapping[str, Staged]
     acknowledges: bool = False
+    at_us: int = 0
 
     @property
     def shows(self) -> bool:
         """Whether the world can see that the checkpoint was decided."""
         return self.acknowledges or any(staged.pieces for staged in self.staged.values())
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """How it stands in a manifest."""
+        staged = {name: [list(each.pieces), each.note] for name, each in self.staged.items()}
+        return json_bytes([self.checkpoint, self.acknowledges, staged])
+
+    @cached_property
+    def paths(self) -> tuple[str, ...]:
+        """The files of outboxes that it refers to."""
+        pieces = chain.from_iterable(stored_pieces(staged.pieces) for staged in self.staged.values())
+        return tuple(piece["$file"] for piece in pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +182,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
         "plan": manifest.plan,
         "settings": dict(manifest.settings),
         "sources": manifest.sources,
-        "history": [
-            [output.checkpoint, output.acknowledges, _staged_json(output.staged)]
-            for output in manifest.history
-        ],
+        "times": [output.at_us for output in manifest.history],
         "packs": [_file_json(file) for file in manifest.packs],
         "staged": [_file_json(file) for file in manifest.staged],
         "chunks": [
@@ -196,7 +203,8 @@ def encode_manifest(manifest: Manifest) -> bytes:
             for name, states in manifest.operators.items()
         },
     }
-    return seal(_SEALED_AS, json_bytes(body))
+    history = b",".join(output.encoded for output in manifest.history)
+    return seal(_SEALED_AS, b'%b,"history":[%b]}' % (json_bytes(body)[:-1], history))
 
 
 def decode_manifest(data: bytes, number: int, job: str | None) -> Manifest | Newer | Foreign | Broken:
@@ -229,32 +237,13 @@ def json_bytes(value: Json) -> bytes:
     return json.dumps(value, separators=(",", ":"), check_circular=False).encode()
 
 
-def next_history(before: Sequence[Output], output: Output) -> tuple[Output, ...]:
-    """The history with one checkpoint more, and without what is too old or too much.
-
-    Args:
-        before: the history of the checkpoint before.
-        output: that of the new one.
-    """
-    kept, size = [output], 0
-    for each in reversed(before[-HISTORY_MAX + 1 :]):
-        size += len(json_bytes(_staged_json(each.staged)))
-        if size > HISTORY_BYTES_MAX:
-            break
-        kept.append(each)
-    return tuple(reversed(kept))
-
-
-def _staged_json(staged: Mapping[str, Staged]) -> Json:
-    return {name: [list(each.pieces), each.note] for name, each in staged.items()}
-
-
 def _file_json(file: StoredFile) -> Json:
     return [file.path, file.length, file.digest]
 
 
 def _manifest(body: dict[str, Any]) -> Manifest:
     packs = tuple(StoredFile(*file) for file in body["packs"])
+    times = body.get("times") or [0] * len(body["history"])  # manifests of before do not say it
     chunks = iter([Chunk(packs[pack].path, *rest) for pack, *rest in body["chunks"]])
     return Manifest(
         body["job"],
@@ -272,8 +261,9 @@ def _manifest(body: dict[str, Any]) -> Manifest:
                 number,
                 {name: Staged(tuple(pieces), note) for name, (pieces, note) in staged.items()},
                 acknowledges,
+                at_us,
             )
-            for number, acknowledges, staged in body["history"]
+            for (number, acknowledges, staged), at_us in zip(body["history"], times, strict=True)
         ),
         packs,
         tuple(StoredFile(*file) for file in body["staged"]),

@@ -21,8 +21,9 @@ import polars as pl
 
 from streame.core.staging import Outbox, Staged
 from streame.errors import CheckpointError, Superseded
+from streame.state.checkpoint.history import next_history
 from streame.state.checkpoint.local import recovered
-from streame.state.checkpoint.manifest import Manifest, Output, chunks_of, next_history
+from streame.state.checkpoint.manifest import Manifest, Output, chunks_of
 from streame.state.checkpoint.object_garbage import collect
 from streame.state.checkpoint.object_outbox import ObjectOutbox
 from streame.state.checkpoint.object_packs import Cutting, send_pack
@@ -170,7 +171,7 @@ class ObjectCheckpoints(CheckpointStore):
     def _write(self, draft: Draft, number: int, last: Manifest) -> Written:
         self._attempts += 1
         staged = {name: Staged(tuple(each.pieces), each.note) for name, each in draft.staged.items()}
-        output = Output(number, staged, draft.acknowledges)
+        output = Output(number, staged, draft.acknowledges, draft.at_us)
         if output.shows and not self._shown:
             self._store.put_new(SHOWN, SHOWN_BYTES)
             self._shown = True

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from streame.core.staging import Staged
 from streame.state.checkpoint.decide import Fact, Sound, shown_by
+from streame.state.checkpoint.history import next_history
 from streame.state.checkpoint.manifest import (
     Foreign,
     Manifest,
@@ -13,7 +14,6 @@ from streame.state.checkpoint.manifest import (
     decode_manifest,
     encode_manifest,
     json_bytes,
-    next_history,
 )
 from streame.state.checkpoint.sealed import Broken, Newer, seal, unseal
 
@@ -86,7 +86,7 @@ def repeated(before: Owned | None, number: int, epoch: int, owner: str, job: str
     last = before.manifest
     # What the sinks must know of all output goes on; the files stay those that may still have to be published.
     notes = {name: Staged((), staged.note) for name, staged in last.output.staged.items()}
-    history = next_history(last.history, Output(number, notes))
+    history = next_history(last.history, Output(number, notes, at_us=last.output.at_us))
     manifest = replace(last, number=number, attempt=0, history=history)
     return Owned(epoch, owner, manifest, repeats=True, empty=before.empty)
 

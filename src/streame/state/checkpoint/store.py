@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
+from streame.core.disk_room import DiskRoom
 from streame.core.staging import Decided, Json, Outbox, Staged
 from streame.state.snapshot import Data, Snapshot, Tree, leaf_numbers, plain_values
 
@@ -26,6 +27,7 @@ class Draft:
         acknowledges: whether sources will be told that they need not keep what came before.
         attempt: which try this is, for whoever reads the manifest.
         settings: what else must be known to go on, such as the parallelism.
+        at_us: when it is made: microseconds since 1970 in UTC; 0 if that is not known.
     """
 
     plan: Json
@@ -36,6 +38,7 @@ class Draft:
     acknowledges: bool = False
     attempt: int = 1
     settings: Mapping[str, Json] | None = None
+    at_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Recovered:
         decided: for every sink the output of the checkpoints that are still kept, oldest first, this one last; those
             for which it had nothing are among them.
         settings: what was to be known to go on.
+        at_us: when it was made: microseconds since 1970 in UTC; 0 if that is not known.
     """
 
     number: int
@@ -83,6 +87,7 @@ class Recovered:
     sources: Json
     decided: Mapping[str, Sequence[Decided]]
     settings: Mapping[str, Json]
+    at_us: int = 0
 
     def instances(self, operator: str) -> Sequence[RecoveredState]:
         """The states of all instances of an operator; none if it had none."""
@@ -143,6 +148,10 @@ class CheckpointStore(Protocol):
 
     def collect_garbage(self) -> None:
         """Delete what no checkpoint that is kept needs."""
+
+    def space(self) -> DiskRoom | None:
+        """How much room there is for further ones; `None` where there is no disk that fills up."""
+        return None
 
     def outbox(self, sink: str) -> Outbox:
         """Where a sink may keep staged output until it is published.

@@ -11,6 +11,7 @@ import polars as pl
 from streame.core.failpoints import failpoint, torn
 from streame.core.staging import Staged
 from streame.errors import CheckpointError
+from streame.state.checkpoint.history import next_history
 from streame.state.checkpoint.lasting import must_last
 from streame.state.checkpoint.manifest import (
     Manifest,
@@ -18,7 +19,6 @@ from streame.state.checkpoint.manifest import (
     StoredFile,
     chunks_of,
     encode_manifest,
-    next_history,
 )
 from streame.state.checkpoint.outbox import stored_file
 from streame.state.checkpoint.packs import Known, LeafKey, PackWriting
@@ -88,11 +88,11 @@ class CheckpointWriter:
             raise CheckpointError(
                 f"{manifest_path(number)} is there already; is another process writing here?"
             )
-        output = Output(number, _frozen(draft.staged), draft.acknowledges)
+        output = Output(number, _frozen(draft.staged), draft.acknowledges, draft.at_us)
         if output.shows and disk.size(SHOWN) is None:
             self._announce()
         disk.make_directory(f"state/{number}")
-        if self.reserved:
+        if self.reserved:  # allocated and not only counted: a quota has no other way to be asked
             disk.reserve(f"state/{number}/room.tmp", self.reserved)
             disk.remove(f"state/{number}/room.tmp")
         writing = PackWriting(pack, Known(self.last, self.versions), draft.hints)
