@@ -94,7 +94,9 @@ def test_one_bit_of_one_file_is_flipped(tmp_path: Path, seed: int) -> None:
         (tmp_path / path).unlink()
 
 
-def test_what_was_delivered_is_not_damaged_with_the_staged_file_that_it_was_linked_from(tmp_path: Path) -> None:
+def test_what_was_delivered_is_not_damaged_with_the_staged_file_that_it_was_linked_from(
+    tmp_path: Path,
+) -> None:
     staged = tmp_path / "out" / PRIVATE / "tmp" / "part"
     staged.parent.mkdir(parents=True)
     staged.write_bytes(b"rows")

@@ -236,9 +236,7 @@ class Rolling:
         )
         empty = groups.agg(**aggs, __len=pl.len()).filter(pl.col("__len") == 0)
         if full.height + empty.height != rows.height:
-            raise ValueError(
-                "Polars finds other windows without rows"
-            )  # then there is nothing to compare with
+            raise ValueError("Polars finds other windows without rows")  # nothing to compare with
         return pl.concat([full.drop("__row"), empty.drop("__len")])
 
 
@@ -248,22 +246,14 @@ def rolling(frame: pl.DataFrame, time: str, **words: Any) -> Rolling:
 
 
 def interval(
-    left: pl.DataFrame,
-    right: pl.DataFrame,
-    times: tuple[str, str],
-    keys: Sequence[str],
-    how: Any,
-    lower: str,
-    upper: str,
-    *,
-    suffix: str,
-    nulls_equal: bool = False,
-) -> pl.DataFrame:
+    left: pl.DataFrame, right: pl.DataFrame, times: tuple[str, str], keys: Sequence[str], how: Any,
+    lower: str, upper: str, *, suffix: str, **nulls: Any
+) -> pl.DataFrame:  # fmt: skip
     """The pairs of rows whose times differ by no less than `lower` and no more than `upper`, joined as Polars does."""
     left, right = left.with_row_index("__left"), right.with_row_index("__match")
     one = left.select(*keys, "__left", __at=times[0])
     other = right.select(*keys, "__match", __then=times[1])
-    pairs = joined(one, other, keys, keys, nulls_equal=nulls_equal) if keys else one.join(other, how="cross")
+    pairs = joined(one, other, keys, keys, **nulls)
     at, then, dtype = pl.col("__at"), pl.col("__then"), left.schema[times[0]]
     near = (then >= moved(at, dtype, lower)) & (then <= moved(at, dtype, upper))
     pairs = pairs.filter(near).select("__left", "__match")
@@ -271,7 +261,7 @@ def interval(
         return left.join(pairs, on="__left", how=how).drop("__left")
     rows = left.join(pairs, on="__left", how="left")
     on = [*keys, "__match"]
-    full = rows.join(right, on=on, how=how, suffix=suffix, nulls_equal=nulls_equal)
+    full = rows.join(right, on=on, how=how, suffix=suffix, **nulls)
     return full.drop("__left", "__match", f"__match{suffix}", strict=False)
 
 
