@@ -7,7 +7,7 @@ from typing import Literal
 
 import polars as pl
 
-Kind = Literal["syntax", "encoding", "type", "null", "columns", "size", "compute", "time"]
+Kind = Literal["syntax", "encoding", "type", "null", "columns", "size", "compute", "time", "crash"]
 """Why a row was refused.
 
 * `syntax`: the line is no document of its format
@@ -18,6 +18,7 @@ Kind = Literal["syntax", "encoding", "type", "null", "columns", "size", "compute
 * `size`: the row is larger than a row may be
 * `compute`: a verb could not be computed for the row
 * `time`: the event time is missing where one is needed, or centuries away
+* `crash`: the process died while only this row was at work
 """
 
 OnError = Literal["fail", "dead_letter", "drop"]

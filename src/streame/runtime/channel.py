@@ -99,6 +99,11 @@ class Inbox:
         self._blocked.clear()
 
     @property
+    def held_ports(self) -> frozenset[int]:
+        """The ports that are left unread."""
+        return frozenset(self._held)
+
+    @property
     def is_held(self) -> bool:
         """Whether a port is left unread."""
         return bool(self._held)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -14,6 +14,7 @@ from streame.core.full_disk import is_full_disk
 from streame.core.metrics import CheckpointMetrics
 from streame.core.staging import Decided, Json
 from streame.runtime.coordinator import Complete, Coordinator
+from streame.runtime.isolation import Isolation
 from streame.runtime.operators.sink import SinkOperator
 from streame.runtime.part import TaskPart
 from streame.runtime.source_task import SourceTask
@@ -26,6 +27,9 @@ T = TypeVar("T")
 
 _REST_S = 0.01
 """How long to wait at least when no checkpoint could begin."""
+
+_CAREFUL_S = 1.0
+"""How long there is at most between two checkpoints of a careful start."""
 
 _PAUSE = 0.1
 """The part of an interval that lies at least between a checkpoint and the next."""
@@ -69,7 +73,12 @@ class _GiveUp:
     pass
 
 
-_Event: TypeAlias = _Reached | _Ended | _Stop | _GiveUp
+@dataclass(frozen=True, slots=True)
+class _UsedUp:
+    pass
+
+
+_Event: TypeAlias = _Reached | _Ended | _Stop | _GiveUp | _UsedUp
 
 
 class Checkpointing:
@@ -82,6 +91,8 @@ class Checkpointing:
         interval_us: how long there is between the beginnings of two checkpoints.
         clock: the wall clock.
         halt: called after the last checkpoint, when no task has to take another step.
+        isolation: who lets rows out a few at a time after crashes, if attempts are remembered.
+        held_back: the sources whose rows nobody works on for now.
 
     Attributes:
         last: what is known of the last checkpoint that was decided.
@@ -96,6 +107,8 @@ class Checkpointing:
         interval_us: int,
         clock: Clock,
         halt: Callable[[], None],
+        isolation: Isolation | None = None,
+        held_back: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self.last = decided
         self._began = time.monotonic()
@@ -116,6 +129,11 @@ class Checkpointing:
         self._coordinator = Coordinator([task.key for task in tasks], decided.number or 0)
         self._hints = False
         self._mark: object = None
+        self._isolation = isolation
+        self._rows_wait = False
+        self._calm_since = time.monotonic()
+        if isolation is not None:
+            isolation.begin(lambda: self._events.put(_UsedUp()), held_back)
         self._stop_asked = self._over = False
 
     def reached(self, checkpoint: int, part: TaskPart) -> None:
@@ -138,15 +156,15 @@ class Checkpointing:
     def run(self) -> None:
         """Make checkpoints until the last one, or until it is given up."""
         self._alarm.look_at(self._durable.store.space())
-        due = time.monotonic() + self._interval_s
+        due = time.monotonic() + self._next_interval_s
         while not self._over and not self._given_up.is_set():
             complete = None
             if not self._coordinator.is_under_way:
-                is_due = time.monotonic() >= due
-                due = time.monotonic() + self._interval_s if is_due else due
+                is_due = time.monotonic() >= due or self._rows_wait
+                due = time.monotonic() + self._next_interval_s if is_due else due
                 complete = self._begin(is_due=is_due)
                 if is_due and not self._coordinator.is_under_way:  # not now, or there was nothing new
-                    due = max(due, time.monotonic() + _REST_S)
+                    due = max(due if not self._rows_wait else 0.0, time.monotonic() + _REST_S)
             if complete is None and not self._over:
                 event = self._next(None if self._coordinator.is_under_way else due)
                 complete = None if event is None else self._take(event)
@@ -180,6 +198,8 @@ class Checkpointing:
                 return self._coordinator.ended(part)
             case _Stop():
                 self._stop_asked = True
+            case _UsedUp():
+                self._rows_wait = True
             case _GiveUp():
                 pass
         return None
@@ -191,15 +211,21 @@ class Checkpointing:
             return None
         if any(task.is_held for task in self._tasks):
             # No barrier comes through before a table has been read whole, so nothing was decided yet either.
+            if self._isolation is not None and self._rows_wait:
+                self._isolation.extend()
+                self._wake()
             if self._stop_asked:
                 self._over = True
                 self._halt()
             return None
+        self._rows_wait = False
         mark = self._progress()
         if mark == self._mark and not last:
             return None
         self._mark = mark
         self._began = time.monotonic()
+        if self._isolation is not None:
+            self._isolation.close()
         checkpoint = self._coordinator.begin(last=last)
         for source in self._sources.values():
             source.inject(checkpoint, last=self._stop_asked)
@@ -237,6 +263,11 @@ class Checkpointing:
             self._sources[name].decided(position)
         failpoint("S8.after")
         self.last = done
+        if self._isolation is not None:
+            calm = time.monotonic() - self._calm_since >= self._interval_s
+            if self._isolation.decided(written.number, calm=calm or complete.last):
+                self._calm_since = time.monotonic()
+            self._wake()
         store.published(written.number)
         self._insist(what, store.collect_garbage)
         self._alarm.look_at(store.space())
@@ -278,6 +309,16 @@ class Checkpointing:
                 self._pause(paused=self._stop_asked)
             return result
         return None
+
+    @property
+    def _next_interval_s(self) -> float:
+        careful = self._isolation is not None and self._isolation.is_careful
+        return _CAREFUL_S if careful else self._interval_s
+
+    def _wake(self) -> None:
+        """Rows may go on that waited."""
+        for source in self._sources.values():
+            source.leave()
 
     def _pause(self, *, paused: bool) -> None:
         for source in self._sources.values():

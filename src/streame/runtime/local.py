@@ -15,6 +15,8 @@ from streame.runtime.build import build_tasks
 from streame.runtime.channel import ChannelLimits
 from streame.runtime.checkpointing import Checkpointing, Durable
 from streame.runtime.graph import Graph, SourceVertex
+from streame.runtime.held_back import HeldBack
+from streame.runtime.isolation import Isolation
 from streame.runtime.operators.sink import SinkOperator
 from streame.runtime.restoring import restore
 from streame.runtime.source_task import SourceTask
@@ -53,6 +55,7 @@ class LocalRun:
         self._config = config
         self._durable = durable
         self._checkpointing: Checkpointing | None = None
+        self._isolation: Isolation | None = None
         self._resumed = False
         self._halted = threading.Event()
         self._lock = threading.Lock()
@@ -93,7 +96,7 @@ class LocalRun:
             for task in opened:
                 task.close(failed=True)
             if self._durable is not None:
-                self._durable.store.release()
+                self._give_back(self._durable)
             raise
         for thread in self._threads:
             thread.start()
@@ -102,6 +105,13 @@ class LocalRun:
         """Put everything where the last checkpoint was, if there is one, and let out what it has decided."""
         store = durable.store
         recovered = store.recover()
+        number = 0 if recovered is None else recovered.number
+        attempts = store.attempts()
+        if attempts is not None:
+            sources = [task for task in self._tasks if isinstance(task, SourceTask)]
+            self._isolation = Isolation(attempts, number, {task.name: task.refusal for task in sources})
+            for source in sources:
+                source.isolation = self._isolation
         if recovered is not None:
             differences = check_plan(recovered.plan, durable.plan, durable.allow_dropped)
             kept = {each.name for each in differences if each.fate == "kept"}
@@ -116,10 +126,21 @@ class LocalRun:
         begun = CheckpointMetrics()
         if recovered is not None:
             begun = CheckpointMetrics(recovered.number, recovered.at_us or None)
-        interval_us = self._config.checkpoint_interval_us
-        self._checkpointing = Checkpointing(durable, self._tasks, begun, interval_us, self._clock, self._halt)
+        held_back = HeldBack(self._graph, self._tasks)
+        self._checkpointing = Checkpointing(
+            durable, self._tasks, begun, self._config.checkpoint_interval_us, self._clock, self._halt,
+            self._isolation, held_back.sources,
+        )  # fmt: skip
         for task in self._tasks:
             task.checkpointer = self._checkpointing
+
+    def _give_back(self, durable: Durable) -> None:
+        """This run ends in order, whether with an error or without: another one may claim the checkpoints."""
+        try:
+            if self._isolation is not None:
+                self._isolation.ended()
+        finally:
+            durable.store.release()
 
     def stop(self) -> None:
         """Read no further; what was read is worked on to its end, or becomes the last checkpoint. Returns at once."""
@@ -221,7 +242,7 @@ class LocalRun:
             if thread is not threading.current_thread():
                 thread.join(self._timeout_s())
         try:
-            self._durable.store.release()
+            self._give_back(self._durable)
         except Exception as error:
             self._fail(error)
         self._one_left()

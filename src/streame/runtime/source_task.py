@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from streame.core.clock import Clock, to_datetime
@@ -13,7 +14,9 @@ from streame.core.metrics import OperatorMetrics
 from streame.core.positions import with_position_column
 from streame.errors import DataError
 from streame.io.source import AcknowledgedSource, Chunk
+from streame.runtime.cut_chunks import cut
 from streame.runtime.graph import SourceVertex
+from streame.runtime.isolation import Isolation
 from streame.runtime.outputs import Outputs
 from streame.runtime.part import Checkpointer, TaskPart
 from streame.runtime.split_reader import SplitReader
@@ -38,6 +41,8 @@ class SourceTask:
     def __init__(self, vertex: SourceVertex, clock: Clock) -> None:
         self.name = self.key = vertex.name
         self.checkpointer: Checkpointer | None = None
+        self.isolation: Isolation | None = None
+        """Who lets rows out a few at a time after crashes, if attempts are remembered."""
         self.metrics = OperatorMetrics()
         self.outputs: Outputs[Stage] = Outputs(self.metrics)
         self._vertex = vertex
@@ -50,6 +55,7 @@ class SourceTask:
         self._round: Iterator[tuple[str, Chunk] | SplitStatus] = iter(())
         self._round_began = 0.0
         self._round_gave = True
+        self._held: tuple[str, Chunk] | None = None
         self._done = False
 
     @property
@@ -92,14 +98,16 @@ class SourceTask:
             return False
         if self._stopping or not self.outputs.wanted:
             return self._finish()
+        if self._held is not None:
+            return self._let_out(wait_s, self._held)
         item = next(self._round, None)
         if isinstance(item, SplitStatus):
             self._tell(item)
             return True
         if item is not None:
             self._round_gave = True
-            self._hand_on(*item)
-            return True
+            self._held = item
+            return self._let_out(wait_s, item)
         if self._reader.ended:
             return self._finish()
         waited = time.monotonic() - self._round_began > WAITED_S
@@ -133,6 +141,17 @@ class SourceTask:
     def acknowledges(self) -> bool:
         """Whether the source gives up what was read once it is told that a checkpoint was decided."""
         return isinstance(self._vertex.source, AcknowledgedSource)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why a row that kills the process cannot be set aside; `None` where it can."""
+        match self._vertex.on_error:
+            case "fail":
+                return 'its source has on_error="fail"'
+            case "dead_letter" if not self.outputs.rejected:
+                return "nobody keeps the dead letters of its source"
+            case _:
+                return None
 
     def part(self) -> TaskPart:
         """The position of the source, and the states of the operators within."""
@@ -179,18 +198,44 @@ class SourceTask:
 
     def _finish(self) -> bool:
         self._done = True
+        if self.isolation is not None:
+            self.isolation.without(self.name)
         self.outputs.end()
         return True
 
     def _tell(self, status: SplitStatus) -> None:
         """Say what became of a split, where anyone asks."""
+        if self.isolation is not None and status.state == "ended":
+            self.isolation.without(self.name, status.split[1])
         if self._vertex.idle_timeouts_us:
             self.outputs.split_status(status)
+
+    def _let_out(self, wait_s: float | None, held: tuple[str, Chunk]) -> bool:
+        """Hand a chunk on; after crashes only the part of it that may go on now, if any."""
+        split, chunk = held
+        if self.isolation is None or not self.isolation.is_careful or not chunk.frame.height:
+            self._held = None
+            self._reader.handed_on(split, chunk)
+            self._hand_on(split, chunk)
+            return True
+        leave = self.isolation.leave(self.name, split, chunk)
+        if leave.deadly is None and not leave.rows:
+            self._rest(wait_s)
+            return False
+        part, rest = cut(chunk, leave.rows or 1)
+        self._reader.handed_on_part(split, part)
+        self._held = (split, rest) if rest.frame.height else None
+        if self._held is None:
+            self._reader.handed_on(split, chunk)
+        if leave.deadly is not None:
+            part = replace(part, frame=part.frame[:0], rejected=[*part.rejected, leave.deadly])
+        self._hand_on(split, part)
+        self.isolation.gone_on()
+        return True
 
     def _hand_on(self, split: str, chunk: Chunk) -> None:
         self.metrics.batches += 1
         self.metrics.rows_in += chunk.frame.height + len(chunk.rejected)
-        self._reader.handed_on(split, chunk)
         if chunk.rejected:
             self._refuse(split, chunk.rejected)
         if chunk.frame.height == 0:

@@ -11,8 +11,9 @@ from polars.exceptions import PanicException
 
 from streame.core.clock import Clock
 from streame.core.messages import SplitStatus
-from streame.errors import ConnectorError, StreameError
+from streame.errors import ConnectorError, SourceDataLost, StreameError
 from streame.io.source import AcknowledgedSource, Chunk, Offset, Source
+from streame.runtime.cut_chunks import Within
 
 DISCOVERY_INTERVAL_US = 250_000
 """How often a source that grows is asked for new splits."""
@@ -49,18 +50,34 @@ class SplitReader:
         self._busy_us = 0
         self._offsets: dict[str, Offset] = {}
         self._read: set[str] = set()
+        self._within: dict[str, Within] = {}
+        self._skip: dict[str, Within] = {}
 
     def position(self) -> Any:
-        """Where reading would go on, as a JSON value: the offset of each split, and which have been read whole."""
-        return {"offsets": dict(self._offsets), "read": sorted(self._read)}
+        """Where reading would go on, as a JSON value: the offset of each split, and which have been read whole.
+
+        Where only a part of a chunk has gone on, also how many good and bad rows behind the offset that are.
+        """
+        within = {split: [each.rows, each.rejected] for split, each in self._within.items()}
+        position = {"offsets": dict(self._offsets), "read": sorted(self._read)}
+        return {**position, "within": within} if within else position
 
     def restore(self, position: Any) -> None:
         """Begin at a position that another reader of the same source had; called before the first round."""
         self._offsets, self._read = dict(position["offsets"]), set(position["read"])
+        self._within = {split: Within(*counts) for split, counts in position.get("within", {}).items()}
+        self._skip = dict(self._within)
 
     def handed_on(self, split: str, chunk: Chunk) -> None:
         """A chunk has gone on, so that reading would go on behind it."""
         self._offsets[split] = chunk.next_offset
+        self._within.pop(split, None)
+        if split in self._skip:
+            self._within[split] = self._skip[split]
+
+    def handed_on_part(self, split: str, part: Chunk) -> None:
+        """A part of a chunk has gone on, so that reading would go on within it."""
+        self._within[split] = self._within.get(split, Within()).plus(part)
 
     def decided(self, position: Any) -> None:
         """Tell a source that wants to know it from where on it may be asked for rows again."""
@@ -103,8 +120,7 @@ class SplitReader:
                 with self._explained(split):
                     chunk = next(chunks)
             except StopIteration:
-                self._offsets.pop(split, None)
-                self._read.add(split)
+                self._end(split)
                 yield SplitStatus((self._name, split), "ended"), began_us
                 continue
             self._open.append((split, chunks))
@@ -113,7 +129,7 @@ class SplitReader:
                     self._check(chunk)
                 self._quiet_since_us.pop(split, None)
                 self._timeouts_told.pop(split, None)
-                yield (split, chunk), began_us
+                yield (split, self._new_of(split, chunk)), began_us
                 continue
             for status in self._became_idle(split):
                 yield status, now_us()
@@ -139,6 +155,26 @@ class SplitReader:
             self._source.close()
         return errors
 
+    def _new_of(self, split: str, chunk: Chunk) -> Chunk:
+        """What of a chunk has not gone on before the restart."""
+        if split not in self._skip:
+            return chunk
+        chunk, left = self._skip.pop(split).skipped(chunk)
+        if left:
+            self._skip[split] = left
+        return chunk
+
+    def _end(self, split: str) -> None:
+        """A split has given all it had."""
+        if left := self._skip.get(split):
+            raise SourceDataLost(
+                f"in source {self._name}, split {split}: it ends {left.rows + left.rejected} rows before the place where "
+                "reading is to go on; bring its rows back, or begin anew with an empty folder of checkpoints"
+            )
+        self._offsets.pop(split, None)
+        self._within.pop(split, None)
+        self._read.add(split)
+
     def _became_idle(self, split: str) -> list[SplitStatus]:
         """What is to be said now that a split has given nothing again: the timeouts that are over."""
         now_us = self._clock.now_us() - self._busy_us
@@ -158,7 +194,8 @@ class SplitReader:
         with self._explained(None):
             splits = list(self._source.splits())
         if last_us is None:
-            splits += [split for split in self._offsets if split not in splits]  # gone, which `read` will say
+            known = dict.fromkeys([*self._offsets, *self._within])
+            splits += [split for split in known if split not in splits]  # gone, which `read` will say
         if not splits and last_us is None:
             return [SplitStatus((self._name, ""), "ended")]
         new = [split for split in splits if split not in self._seen and split not in self._read]

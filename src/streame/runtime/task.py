@@ -92,6 +92,11 @@ class OperatorTask:
         """Whether the operator leaves an input unread for now; one that has finished does so for ever."""
         return self._inbox.is_held and not self.done
 
+    @property
+    def held_ports(self) -> frozenset[int]:
+        """The inputs that the operator leaves unread for now."""
+        return frozenset() if self.done else self._inbox.held_ports
+
     def open(self) -> None:
         """Open the operators."""
         self._stage.open(self._clock, self._inbox)

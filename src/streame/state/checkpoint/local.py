@@ -6,6 +6,7 @@ from pathlib import Path
 from streame.core.disk_room import DiskRoom
 from streame.core.staging import Decided, Outbox, Staged
 from streame.errors import CheckpointError
+from streame.state.checkpoint.attempt_file import AttemptFile
 from streame.state.checkpoint.collect import collect
 from streame.state.checkpoint.manifest import Manifest, SavedState
 from streame.state.checkpoint.outbox import LocalOutbox
@@ -104,6 +105,10 @@ class LocalCheckpoints(CheckpointStore):
     def outbox(self, sink: str) -> Outbox:
         """See `CheckpointStore`."""
         return LocalOutbox(self._disk, sink, self._last_number, self._unclaimed)
+
+    def attempts(self) -> AttemptFile:
+        """See `CheckpointStore`."""
+        return AttemptFile(self._disk, self._where)
 
     def release(self) -> None:
         """See `CheckpointStore`."""

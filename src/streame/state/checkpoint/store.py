@@ -7,6 +7,7 @@ from typing import Protocol
 
 from streame.core.disk_room import DiskRoom
 from streame.core.staging import Decided, Json, Outbox, Staged
+from streame.state.checkpoint.attempt_file import AttemptFile
 from streame.state.snapshot import Data, Snapshot, Tree, leaf_numbers, plain_values
 
 _READERS = 4
@@ -159,6 +160,10 @@ class CheckpointStore(Protocol):
         Args:
             sink: the name of the sink.
         """
+
+    def attempts(self) -> AttemptFile | None:
+        """Where starts are remembered that do not get past a checkpoint; `None` where none are."""
+        return None
 
     def release(self) -> None:
         """Let another process claim the place."""
