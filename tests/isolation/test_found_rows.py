@@ -201,3 +201,21 @@ def test_after_three_kills_a_job_is_soon_as_fast_as_before(tmp_path: Path) -> No
     assert checkpoint is not None
     assert checkpoint < 10
     assert len(numbers_in(tmp_path / "rows")) == rows
+
+
+def test_a_window_that_kills_when_it_closes_is_not_blamed_on_the_rows_that_close_it(tmp_path: Path) -> None:
+    process = Process(tmp_path)
+
+    def make(deadly: tuple[int, ...]) -> st.Job:
+        source = Pieces({"a": range(200)}, np.random.default_rng(0))
+        rows = st.scan(source, name="numbers", event_time="n", on_error="dead_letter")
+        sums = rows.group_by_dynamic("n", every="10i").agg(sum=pl.col("n").sum())
+        return sums.map_batches(process.at(deadly)).sink_parquet(tmp_path / "rows")
+
+    with pytest.raises(st.StreameError, match="rows in turn"):
+        process.runs_to_its_end(lambda: make((100,)), ONE_ROW + 2 * CONDEMNED_MAX)
+    process.file.unlink()
+    assert process.lives(lambda: make(()))
+    found = pl.read_parquet(tmp_path / "rows" / "part-*.parquet").sort("n")
+    assert found.rows() == [(first, sum(range(first, first + 10))) for first in range(0, 200, 10)]
+    assert not letters(process)

@@ -116,9 +116,11 @@ class Job:
                 it is called in the event loop of an `asyncio.Queue` that the job uses.
             CheckpointError: when the checkpoints cannot be used: another process does, they are damaged or those of
                 another job or plan.
-            DataError: when a row is bad and its source has `on_error="fail"`, or a function of `map_batches` fails.
+            DataError: when a row is bad, or kills the process, and its source has `on_error="fail"`, or a function of
+                `map_batches` fails.
             ConnectorError: when a source or a sink fails.
-            StreameError: when a stop takes longer than `shutdown_timeout`.
+            StreameError: when a stop takes longer than `shutdown_timeout`, or the process has died so often behind one
+                checkpoint that it is not a row.
 
         Example:
             >>> import polars as pl, streame as st
