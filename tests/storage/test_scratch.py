@@ -22,21 +22,51 @@ def test_bytes_are_read_from_any_offset(tmp_path: Path) -> None:
     file = scratch.write([memoryview(b"abc"), memoryview(b""), memoryview(b"defg")])
     assert file.length == 7
     into = np.zeros(4, np.uint8)
-    assert file.read(2, into.data)
-    assert into.tobytes() == b"cdef"
-    assert not file.read(5, into.data), "there are only two bytes more"
+    assert file.fill(2, into.data)
+    assert into.tobytes() == b"cdef" == file.read(2, 4)
+    assert not file.fill(5, into.data), "there are only two bytes more"
+    assert file.read(5, 4) == b"fg"
     scratch.leave()
 
 
-def test_a_file_goes_when_nobody_refers_to_it(tmp_path: Path) -> None:
+def test_a_file_is_written_over_when_nobody_refers_to_it(tmp_path: Path) -> None:
     scratch = Scratch(tmp_path)
     scratch.join()
-    file = scratch.write([memoryview(b"abc")])
+    kept, file = scratch.write([memoryview(b"kept")]), scratch.write([memoryview(b"abcdef")])
     path = Path(file.path)
-    assert path.exists()
     del file
     gc.collect()
-    assert not path.exists()
+    shorter = scratch.write([memoryview(b"xyz")])
+    assert Path(shorter.path) == path
+    assert path.read_bytes() == b"xyz"
+    assert scratch.write([memoryview(b"another")]).path not in {kept.path, shorter.path}
+    assert kept.read(0, 9) == b"kept"
+    scratch.leave()
+
+
+def test_few_files_are_kept_that_nobody_refers_to(tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path)
+    scratch.join()
+    files = [scratch.write([memoryview(b"abc")]) for _ in range(50)]
+    assert len(list(tmp_path.rglob("[0-9]*"))) == 50
+    files.clear()
+    gc.collect()
+    assert 0 < len(list(tmp_path.rglob("[0-9]*"))) <= 4
+    scratch.trim()
+    assert not list(tmp_path.rglob("[0-9]*"))
+    scratch.leave()
+    assert not folders(tmp_path)
+
+
+def test_a_file_that_outlives_its_folder_is_not_written_over(tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path)
+    scratch.join()
+    kept = scratch.write([memoryview(b"abc")])
+    scratch.leave()
+    scratch.join()
+    del kept
+    gc.collect()
+    assert scratch.write([memoryview(b"new")]).read(0, 3) == b"new"
     scratch.leave()
 
 

@@ -10,7 +10,7 @@ from streame.core.messages import BATCH_ROWS_MAX, Batch, Offsets, Positions
 from streame.runtime.paging import PageNumbers
 from streame.state.rows import as_index
 
-_RUNS = 24
+_RUNS = 12
 """So many sorted runs make up all that may wait: sorting one takes as much memory again as it has."""
 
 

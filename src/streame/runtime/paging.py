@@ -19,7 +19,7 @@ DEPTH_MAX = 16
 """So many bits of a hash tell pages apart, at most."""
 
 _HASHED_ROWS = 65_536
-_IN_MEMORY, _WAITING, _PAGE = 1 / 8, 1 / 4, 1 / 12
+_IN_MEMORY, _WAITING, _PAGE = 1 / 8, 0.27, 1 / 12
 """The parts of the limit that state in memory, rows that wait for their pages, and one page may take."""
 
 

@@ -74,8 +74,16 @@ class KeyIndex(Savable):
         keys = other.keys(np.arange(len(other)))
         owned = mine(keys)
         slots: Slots = np.full(len(other), -1, np.int32)
-        slots[owned] = self.slots(keys.filter(pl.Series(owned)))
+        slots[owned] = self.slots_of_others(keys.filter(pl.Series(owned)))
         return slots
+
+    def slots_of_others(self, keys: pl.DataFrame) -> Slots:
+        """The same as `slots` for keys of which no two are equal; much faster when there are none here yet."""
+        if self._count or not keys.height:
+            return self.slots(keys)
+        self._keys.append(_renamed(keys, self._schema))
+        self.restored()
+        return np.arange(self._count, dtype=np.int32)
 
     def __len__(self) -> int:
         return self._count
@@ -121,7 +129,7 @@ class KeyIndex(Savable):
 
     def _remember(self, new: pl.DataFrame) -> None:
         """Keep the new keys, whose slots follow those there are."""
-        self._keys.append(new.rename(dict(zip(new.columns, self._schema, strict=True))))
+        self._keys.append(_renamed(new, self._schema))
         self._count += new.height
         self._null_known = self._null_known or (self._one_word and new.to_series().null_count() > 0)
 
@@ -236,6 +244,10 @@ class KeyIndex(Savable):
             self._table[places[free]] = slots[free]
             lost = self._table[places] != slots
             slots, places = slots[lost], (places[lost] + 1) & (capacity - 1)
+
+
+def _renamed(keys: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+    return keys.rename(dict(zip(keys.columns, schema, strict=True)))
 
 
 def _fits_one_word(dtype: pl.DataType) -> bool:

@@ -39,22 +39,31 @@ class Extent:
     length: int
     digest: str
 
-    def read(self, into: _Bytes | None = None) -> _Bytes:
+    def read(self) -> bytes:
         """The bytes.
-
-        Args:
-            into: where to put them; new memory by default.
 
         Raises:
             StreameError: when they are not the ones that were written.
         """
-        into = np.empty(self.length, np.uint8) if into is None else into
-        if not self.file.read(self.offset, into.data) or xxh3_128_hexdigest(into.data) != self.digest:
+        found = self.file.read(self.offset, self.length)
+        self._check(xxh3_128_hexdigest(found))
+        return found
+
+    def fill(self, into: _Bytes) -> None:
+        """Put the bytes into an array of their length.
+
+        Raises:
+            StreameError: when they are not the ones that were written.
+        """
+        whole = self.file.fill(self.offset, into.data)
+        self._check(xxh3_128_hexdigest(into.data) if whole else "")
+
+    def _check(self, digest: str) -> None:
+        if digest != self.digest:
             raise StreameError(
                 f"{self.file.path}: the {self.length} bytes from {self.offset} are not the ones that were put aside "
                 "there; check the disk and start the job again: with checkpoints it goes on from the last one"
             )
-        return into
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +98,11 @@ class KeptPart:
         if self.kind == "array":
             array: Array = np.empty(self.shape, self.dtype)
             if array.nbytes:
-                self.extent.read(array.reshape(-1).view(np.uint8))
+                self.extent.fill(array.reshape(-1).view(np.uint8))
             return array
         if self.kind == "frame" and self.shape[1] == 0:
             return pl.DataFrame(height=self.shape[0])
-        frame = pl.read_ipc_stream(self.extent.read().tobytes())
+        frame = pl.read_ipc_stream(self.extent.read())
         return frame if self.kind == "frame" else frame.to_series()
 
 
@@ -132,7 +141,7 @@ class StoredState:
         return LoadedState(self, data, plain_values(self._plain(), data.__getitem__))
 
     def _plain(self) -> Any:
-        return json.loads(self.tree.read().tobytes())
+        return json.loads(self.tree.read())
 
 
 @dataclass(frozen=True, slots=True)

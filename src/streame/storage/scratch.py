@@ -6,46 +6,70 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PREFIX = "streame-spill-"
 _NEW_PREFIX = ".streame-new-"
 _LOCK = "in-use"
 
+_FREE_MAX = 4
+"""So many files that nobody needs are kept: to write over one takes half as long as to make one and delete another."""
+
 
 class ScratchFile:
-    """A file that never changes, and is deleted when nothing refers to it any more.
+    """A file that does not change as long as anything refers to it.
 
     Args:
         path: where it is.
         length: how many bytes it has.
+        give_back: called with the path when nothing refers to it any more, at any moment and in any thread.
     """
 
     __slots__ = ("__weakref__", "_removal", "length", "path")
 
-    def __init__(self, path: str, length: int) -> None:
+    def __init__(self, path: str, length: int, give_back: Callable[[str], None]) -> None:
         self.path, self.length = path, length
-        self._removal = weakref.finalize(self, _remove, path)
+        self._removal = weakref.finalize(self, give_back, path)
         self._removal.atexit = False
 
-    def read(self, offset: int, into: memoryview) -> bool:
+    def fill(self, offset: int, into: memoryview) -> bool:
         """Fill memory with its bytes from an offset on; returns whether there were so many.
 
         Raises:
             OSError: when they cannot be read.
         """
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with self._descriptor() as descriptor:
             while into:
                 count = os.preadv(descriptor, [into], offset)
                 if not count:
                     return False
                 into, offset = into[count:], offset + count
+        return True
+
+    def read(self, offset: int, length: int) -> bytes:
+        """So many of its bytes from an offset on, or fewer where it ends.
+
+        Raises:
+            OSError: when they cannot be read.
+        """
+        with self._descriptor() as descriptor:
+            found = os.pread(descriptor, length, offset)
+            while len(found) < length and (
+                more := os.pread(descriptor, length - len(found), offset + len(found))
+            ):
+                found += more
+        return found
+
+    @contextmanager
+    def _descriptor(self) -> Iterator[int]:
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield descriptor
         finally:
             os.close(descriptor)
-        return True
 
 
 class Scratch:
@@ -65,6 +89,7 @@ class Scratch:
         self._descriptor = -1
         self._users = 0
         self._number = 0
+        self._free: deque[str] = deque()
 
     def join(self) -> None:
         """Somebody will write here."""
@@ -79,6 +104,7 @@ class Scratch:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 os.close(self._descriptor)
                 self._folder = None
+                self._free.clear()
 
     def write(self, parts: Sequence[memoryview]) -> ScratchFile:
         """A new file of these bytes. It is not synced: nobody reads it after a crash.
@@ -86,23 +112,46 @@ class Scratch:
         Raises:
             OSError: when it cannot be written; then there is no file.
         """
-        with self._lock:
-            if self._folder is None:
-                self._folder = self._made()
-            self._number += 1
-            path = f"{self._folder}/{self._number}"
+        path, descriptor = self._opened()
+        length = sum(map(len, parts))
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 for part in parts:
                     while part:
                         part = part[os.write(descriptor, part) :]  # noqa: PLW2901 - what is left of it
+                os.ftruncate(descriptor, length)  # it was longer, if it was another one before
             finally:
                 os.close(descriptor)
         except BaseException:
             _remove(path)
             raise
-        return ScratchFile(path, sum(map(len, parts)))
+        return ScratchFile(path, length, self._give_back)
+
+    def trim(self) -> None:
+        """Delete the files that were kept to be written over."""
+        while self._free:
+            with suppress(IndexError):  # another thread took it
+                _remove(self._free.pop())
+
+    def _opened(self) -> tuple[str, int]:
+        """A file to write to, from its beginning."""
+        while self._free:
+            with suppress(IndexError, FileNotFoundError):  # another thread took it; its folder is gone
+                path = self._free.pop()
+                return path, os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        with self._lock:
+            if self._folder is None:
+                self._folder = self._made()
+            self._number += 1
+            path = f"{self._folder}/{self._number}"
+        return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def _give_back(self, path: str) -> None:
+        """Nobody needs a file any more. Called in the middle of anything, so it takes no lock."""
+        if len(self._free) < _FREE_MAX:
+            self._free.append(path)
+        else:
+            _remove(path)
 
     def _made(self) -> str:
         """The folder, locked for as long as this process lives."""

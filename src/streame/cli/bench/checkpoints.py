@@ -198,10 +198,10 @@ CASES = (
         streame=_job(tumbling, USERS, checkpoints=True),
         peer=_job(tumbling, USERS, checkpoints=False),
         peer_name="the same without checkpoints",
-        rows=100_000_000,
+        rows=200_000_000,
         smoke_rows=1_000_000,
         bars=(Bar("ratio", 0.95),),
-        rounds=3,
+        rounds=5,
     ),
     Case(
         "checkpoints-groups-1m",

@@ -102,7 +102,7 @@ class GroupByOperator(Operator):
         keys = other._index.keys(live)
         owned = np.flatnonzero(mine(keys))
         groups = np.full(len(every), -1, np.int32)
-        groups[live[owned]] = self._index.slots(keys[as_index(owned)])
+        groups[live[owned]] = self._index.slots_of_others(keys[as_index(owned)])
         self._state.absorb(other._state, groups)
         self._noted = with_room(self._noted, len(self._index), False)
         for before in other._before:

@@ -248,6 +248,7 @@ class PagedOperator(Operator):
         assert self._pages is not None
         self._flush_at_us = None
         self._pages.visit(out, now_us=now_us, ended=ended)
+        self._scratch.trim()
         self.finished = self._pages.finished
         self._set_timer()
 
