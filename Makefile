@@ -3,6 +3,7 @@
 #   make setup        a virtual environment in .venv with the pinned versions of constraints.txt
 #   make check        format, lint, types
 #   make test         all tests; the counts come last
+#   make services     the servers that tests use, on loopback, until Ctrl-C; installs what is missing
 #   make test-nightly the tests of durability, with 500 kills; an hour
 #   make bench        the benchmarks; ARGS="--json" and so on are passed on
 #   make bench-smoke  one minute of them
@@ -17,7 +18,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c '$(SUITABLE)' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: setup check test test-nightly bench bench-smoke demo docs
+.PHONY: setup check test services test-nightly bench bench-smoke demo docs
 
 setup: .venv/.ready
 
@@ -39,6 +40,9 @@ check: setup
 
 test: setup
 	$(BIN)/python -m pytest $(ARGS)
+
+services: setup
+	$(BIN)/python -m tests.services
 
 test-nightly: setup
 	STREAME_NIGHTLY=1 $(BIN)/python -m pytest tests/chaos -s $(ARGS)

@@ -11,6 +11,15 @@
     + CheckpointDamaged  a checkpoint is not what was written
     + PlanChanged      a checkpoint belongs to another plan, and something of it would be lost
     + Superseded       another process owns the checkpoints now
+  x ClusterError       a cluster could not be joined or held together
+    + EtcdError        etcd refused a request, or did not answer
+      - EtcdUnavailable  no endpoint answered in time, and nothing was changed
+      - Unknown        the answer to a transaction was lost; it may have happened
+      - LeaseLost      a lease is gone, and the keys that went with it; take a new one
+      - Compacted      the changes that a watch asked for are not kept any more; list the keys again
+      - AccessDenied   user, password, certificate or role do not allow it
+      - RequestTooLarge  a request is larger than etcd takes
+      - NoSpace        etcd's quota is used up, and it takes no writes
 """
 
 
@@ -56,3 +65,39 @@ class PlanChanged(CheckpointError):  # noqa: N818
 
 class Superseded(CheckpointError):  # noqa: N818
     """Another process owns the checkpoints of this job now."""
+
+
+class ClusterError(StreameError):
+    """The processes of a cluster could not find each other or work together."""
+
+
+class EtcdError(ClusterError):
+    """etcd refused a request, or did not answer."""
+
+
+class EtcdUnavailable(EtcdError):  # noqa: N818
+    """No endpoint of etcd answered in time, and nothing was changed."""
+
+
+class Unknown(EtcdError):  # noqa: N818
+    """The answer to a transaction was lost: it may have happened, or may still happen. Read before trying it again."""
+
+
+class LeaseLost(EtcdError):  # noqa: N818
+    """A lease is gone, and the keys that went with it. That is routine: take a new one and begin again."""
+
+
+class Compacted(EtcdError):  # noqa: N818
+    """The changes that a watch asked for are not kept any more: list the keys, and watch from there."""
+
+
+class AccessDenied(EtcdError):  # noqa: N818
+    """User, password, certificate or role do not allow what was asked of etcd."""
+
+
+class RequestTooLarge(EtcdError):  # noqa: N818
+    """A request is larger than etcd takes."""
+
+
+class NoSpace(EtcdError):  # noqa: N818
+    """etcd's quota is used up, and it takes no writes until it is compacted and its alarm is disarmed."""

@@ -1,0 +1,1 @@
+"""Tests of the cluster mode, against real services."""

@@ -1,0 +1,193 @@
+"""One or several etcd members on loopback: started, killed, paused and stopped by their process ids."""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from typing import Any
+
+from tests.services.install import Unavailable, etcd_program
+
+START_SECONDS = 20.0
+ROOM_BYTES = 256 << 20
+
+
+class EtcdServers:
+    """A cluster of etcd.
+
+    Args:
+        members: how many; each has a name `m0`, `m1`, ...
+        flags: more arguments for every member, such as those of TLS.
+        scheme: `https` when the flags say so.
+    """
+
+    def __init__(self, members: int, flags: tuple[str, ...] = (), scheme: str = "http") -> None:
+        self._program = etcd_program()
+        self._flags, self._scheme = flags, scheme
+        self._folder = Path(_new_folder())
+        ports = iter(_free_ports(3 * members))
+        self._ports = [(next(ports), next(ports), next(ports)) for _ in range(members)]
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The addresses that clients use, one a member."""
+        return tuple(f"127.0.0.1:{client}" for client, _, _ in self._ports)
+
+    def start(self) -> None:
+        """Start every member that does not run, and wait until all say that they are healthy."""
+        for member in range(len(self._ports)):
+            if member not in self._processes:
+                self._processes[member] = self._spawn(member)
+        deadline = time.monotonic() + START_SECONDS
+        for member in self._processes:
+            self._await_health(member, deadline)
+
+    def kill(self, member: int) -> None:
+        """Kill a member, as a crash would."""
+        process = self._processes.pop(member)
+        process.kill()
+        process.wait()
+
+    def pause(self, member: int) -> None:
+        """Let a member stand still with its connections open."""
+        pid = self._processes[member].pid
+        os.kill(pid, signal.SIGSTOP)
+        assert until(lambda: _state(pid) == "T", 5)
+
+    def resume(self, member: int) -> None:
+        """Let a paused member go on."""
+        os.kill(self._processes[member].pid, signal.SIGCONT)
+
+    def recover(self) -> None:
+        """Let every member run again."""
+        for member in self._processes:
+            self.resume(member)
+        self.start()
+
+    def leader(self) -> int:
+        """Which member leads the others."""
+        for member in self._processes:
+            status = self.call("maintenance/status", member=member)
+            if status["leader"] == status["header"]["member_id"]:
+                return member
+        raise AssertionError("no member says that it leads")
+
+    def call(self, path: str, member: int = 0, token: str = "", **body: Any) -> dict[str, Any]:
+        """Ask the JSON gateway of a member, which tests use to set things up; bytes are in base64."""
+        connection = http.client.HTTPConnection(self.endpoints[member], timeout=10)
+        headers = {"Authorization": token} if token else {}
+        with closing(connection):
+            connection.request("POST", f"/v3/{path}", json.dumps(body), headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        assert answer.status == http.client.OK, (path, text)
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    def stop(self) -> None:
+        """Stop all members and remove their data."""
+        for process in self._processes.values():
+            process.kill()
+        for process in self._processes.values():
+            process.wait()
+        self._processes.clear()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def log(self, member: int) -> str:
+        """What a member has said."""
+        return (self._folder / f"m{member}.log").read_text(errors="replace")
+
+    def _spawn(self, member: int) -> subprocess.Popen[bytes]:
+        client, peer, health = self._ports[member]
+        urls = {f"m{number}": f"http://127.0.0.1:{ports[1]}" for number, ports in enumerate(self._ports)}
+        command: list[str | Path] = [
+            *_die_with_parent(), self._program,
+            "--name", f"m{member}", "--data-dir", self._folder / f"m{member}",
+            "--listen-client-urls", f"{self._scheme}://127.0.0.1:{client}",
+            "--advertise-client-urls", f"{self._scheme}://127.0.0.1:{client}",
+            "--listen-peer-urls", f"http://127.0.0.1:{peer}",
+            "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
+            "--listen-metrics-urls", f"http://127.0.0.1:{health}",
+            "--initial-cluster", ",".join(f"{name}={url}" for name, url in urls.items()),
+            "--heartbeat-interval", "100", "--election-timeout", "600", # the least lease is then 1 s
+            "--bcrypt-cost", "4", *self._flags,
+        ]  # fmt: skip
+        with (self._folder / f"m{member}.log").open("ab") as log:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def _await_health(self, member: int, deadline: float) -> None:
+        port = self._ports[member][2]
+        until(
+            lambda: self._processes[member].poll() is not None or _is_healthy(port),
+            deadline - time.monotonic(),
+            every=0.05,
+        )
+        if self._processes[member].poll() is not None or not _is_healthy(port):
+            text = self.log(member)[-2000:]
+            raise Unavailable(f"member m{member} of etcd did not become healthy:\n{text}")
+
+
+def until(condition: Callable[[], bool], seconds: float, every: float = 0.02) -> bool:
+    """Wait until a condition holds; whether it did before the time was over."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        pause.wait(every)
+    return True
+
+
+def _state(pid: int) -> str:
+    """The state of a process as the kernel names it: `T` is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def _is_healthy(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    with closing(connection), suppress(OSError, http.client.HTTPException):
+        connection.request("GET", "/health")
+        return b'"true"' in connection.getresponse().read()
+    return False
+
+
+def _die_with_parent() -> list[str]:
+    """A command before the command: the member ends with the process that started it, however that ends."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
+
+
+def _new_folder() -> str:
+    """A folder that has the process in its name; those of processes that were killed are removed."""
+    parent = _data_folder() or Path(tempfile.gettempdir())
+    for folder in parent.glob("streame-etcd-*-*"):
+        if not Path(f"/proc/{folder.name.split('-')[2]}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"streame-etcd-{os.getpid()}-", dir=parent)
+
+
+def _data_folder() -> Path | None:
+    """Memory where there is room: etcd 3.4 cannot be told not to sync."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM_BYTES:
+        return memory
+    return None
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
