@@ -23,7 +23,7 @@ UNUSED = "nothing of this version needs it"
 EXTRAS = {
     "kafka": UNUSED,
     "postgres": UNUSED,
-    "cluster": UNUSED,
+    "cluster": "`streame certs` needs it: pip install 'streame[cluster]'",
     "s3": UNUSED,
     "sketches": "st.approx_n_unique and st.approx_quantile need it: pip install 'streame[sketches]'",
 }

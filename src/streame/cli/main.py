@@ -1,4 +1,4 @@
-"""The command line: `streame run`, `explain`, `checkpoints`, `savepoint`, `demo`, `bench`, `chaos` and `doctor`."""
+"""The command line: `streame run`, `explain`, `checkpoints`, `savepoint`, `demo`, `bench`, `chaos`, `certs` and `doctor`."""
 
 from importlib.metadata import version
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from streame.cli.bench.command import bench
+from streame.cli.certs import certs
 from streame.cli.chaos.command import chaos
 from streame.cli.checkpoints import app as checkpoints
 from streame.cli.checkpoints import savepoint
@@ -26,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run, explain, savepoint, demo, bench, chaos, doctor):
+for command in (run, explain, savepoint, demo, bench, chaos, certs, doctor):
     app.command(epilog=EXIT_CODES)(command)
 app.add_typer(checkpoints)
 
