@@ -12,6 +12,7 @@
     + PlanChanged      a checkpoint belongs to another plan, and something of it would be lost
     + Superseded       another process owns the checkpoints now
   x ClusterError       a cluster could not be joined or held together
+    + PeerLost         another node has died, has stopped, or cannot be heard any more
     + EtcdError        etcd refused a request, or did not answer
       - EtcdUnavailable  no endpoint answered in time, and nothing was changed
       - Unknown        the answer to a transaction was lost; it may have happened
@@ -69,6 +70,10 @@ class Superseded(CheckpointError):  # noqa: N818
 
 class ClusterError(StreameError):
     """The processes of a cluster could not find each other or work together."""
+
+
+class PeerLost(ClusterError):  # noqa: N818
+    """Another node has died, has stopped, or cannot be heard any more."""
 
 
 class EtcdError(ClusterError):

@@ -1,0 +1,212 @@
+"""Batches as the bodies of frames: rows as Arrow, cut so that every piece fits, and their positions.
+
+What is the same for all batches of a channel, the Arrow message that tells the columns, is not sent: the other side makes
+it itself.
+"""
+
+import io
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+from polars.exceptions import PanicException, PolarsError
+
+from streame.cluster.arrow_check import check_arrays, shape_of
+from streame.cluster.columns import HIDDEN_DTYPES, Columns
+from streame.cluster.frames import Attempt, Bytes, Data, FrameRefused, pack
+from streame.cluster.record_batch import read_record_batch
+from streame.core.hidden import HIDDEN
+from streame.core.messages import BATCH_ROWS_MAX, Batch, Offsets, Positions
+from streame.errors import DataError
+
+PIECE_BYTES = 4 * 1024 * 1024
+"""A batch of more than one row and more bytes than this is cut."""
+
+ROW_BYTES_MAX = 8 * 1024 * 1024
+"""A row of more bytes is refused."""
+
+_LENGTHS = struct.Struct("<II")
+_END = b"\xff\xff\xff\xff\0\0\0\0"
+
+_Hidden = tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The columns of batches with some hidden ones.
+
+    Args:
+        columns: all, in order.
+        start: the Arrow message that tells them.
+        shape: how many arrays and buffers they have.
+    """
+
+    columns: Columns
+    start: bytes
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, columns: Columns) -> "_Layout":
+        return cls(
+            columns, _split(_arrow(pl.DataFrame(schema=columns.carried)))[0], shape_of(columns.carried)
+        )
+
+
+@dataclass(slots=True)
+class BatchCodec:
+    """Makes bodies of the batches of one channel, or batches of its bodies.
+
+    Args:
+        columns: those of the channel, without hidden ones.
+        name: of the channel, for errors.
+        row_bytes_max: a row of more bytes is refused.
+    """
+
+    columns: Columns
+    name: str
+    row_bytes_max: int = ROW_BYTES_MAX
+    _layouts: dict[_Hidden, _Layout] = field(default_factory=dict)
+
+    def encode(self, batch: Batch, attempt: Attempt, channel: int, seq: int) -> Iterator[bytes]:
+        """Frames with the rows of a batch, each with the next number.
+
+        Args:
+            batch: some rows, or none.
+            attempt: of the frames.
+            channel: the number of the channel.
+            seq: the number of the first frame.
+
+        Raises:
+            DataError: when a row is too large; the pieces before it were given.
+        """
+        frame = batch.frame
+        hidden = tuple((at, name) for at, name in enumerate(frame.columns) if name in HIDDEN)
+        layout = self._layout(hidden)
+        assert frame.schema == layout.columns.schema, (self.name, frame.schema, layout.columns.schema)
+        offsets = batch.positions.offsets() if batch.positions is not None else None
+        assert offsets is None or len(offsets) == frame.height, (self.name, frame.height)
+        source = (batch.positions.source, batch.positions.split) if batch.positions is not None else None
+        for start, rows, body in self._pieces(frame, layout.columns, 0):
+            even, pieces = None, [body]
+            if offsets is not None:
+                part = np.ascontiguousarray(offsets[start : start + rows], np.int64)
+                even = _even(part)
+                if even is None:
+                    pieces.append(part.data.cast("B"))
+            yield pack(Data(attempt, channel, seq, rows, hidden, batch.split, source, even), *pieces)
+            seq += 1
+
+    def decode(self, data: Data, body: memoryview) -> Batch:
+        """The batch of a frame.
+
+        Raises:
+            FrameRefused: when the body is not what `encode` gives for these columns.
+        """
+        uneven = data.source is not None and data.even is None
+        arrow = body[: len(body) - 8 * data.rows] if uneven else body
+        if uneven and len(body) < 8 * data.rows:
+            raise FrameRefused(f"{data.rows:,} positions do not fit into {len(body):,} bytes")
+        frame = self._rows(data, arrow)
+        if data.source is None:
+            return Batch(frame, None, data.split)
+        offsets = _offsets(data, body[len(arrow) :])
+        return Batch(frame, Positions(*data.source, lambda: offsets), data.split)
+
+    def _rows(self, data: Data, arrow: memoryview) -> pl.DataFrame:
+        layout = self._layout(data.hidden)
+        schema = layout.columns.schema
+        if not data.rows or not schema:
+            if len(arrow):
+                raise FrameRefused(
+                    f"{data.rows} rows of {len(schema)} columns have a body of {len(arrow):,} bytes"
+                )
+            return (
+                pl.DataFrame(schema=schema, height=data.rows) if not schema else pl.DataFrame(schema=schema)
+            )
+        check_arrays(read_record_batch(arrow, *layout.shape), layout.columns.carried, data.rows)
+        try:
+            frame = pl.read_ipc_stream(io.BytesIO(b"".join((layout.start, arrow, _END))))
+            if layout.columns.is_cast:
+                frame = frame.cast(schema)
+        except (PolarsError, PanicException) as error:
+            raise FrameRefused(f"rows cannot be read: {error}") from None
+        if frame.schema != schema or frame.height != data.rows:
+            raise FrameRefused(f"rows are of columns {frame.schema}, expected {schema}")
+        return frame
+
+    def _layout(self, hidden: _Hidden) -> _Layout:
+        """The columns with hidden ones at some places."""
+        layout = self._layouts.get(hidden)
+        if layout is None:
+            names = list(self.columns.schema)
+            for at, name in hidden:
+                if name not in HIDDEN_DTYPES or name in names or at > len(names):
+                    raise FrameRefused(f"{name!r} at place {at} is no hidden column that can be there")
+                names.insert(at, name)
+            known = {**HIDDEN_DTYPES, **self.columns.schema}
+            schema = pl.Schema({name: known[name] for name in names})
+            layout = _Layout.of(Columns.of(schema, self.name))
+            if len(self._layouts) < _LAYOUTS_MAX:
+                self._layouts[hidden] = layout
+        return layout
+
+    def _pieces(self, frame: pl.DataFrame, columns: Columns, start: int) -> Iterator[tuple[int, int, Bytes]]:
+        """Where each piece begins, its rows, and their bytes."""
+        parts = -(-frame.height // BATCH_ROWS_MAX)
+        body: Bytes = b""
+        if parts == 1 and columns.schema:
+            cast = frame.cast(columns.carried) if columns.is_cast else frame
+            body = _split(_arrow(cast.rechunk()))[1]
+            if frame.height == 1 and len(body) > self.row_bytes_max:
+                raise DataError(
+                    f"{self.name}: row {start} of a batch has {len(body):,} bytes, and a row that goes to another node has "
+                    f"at most {self.row_bytes_max:,}; filter such rows out, or make their values smaller, before this verb"
+                )
+            parts = min(frame.height, -(-len(body) // min(PIECE_BYTES, self.row_bytes_max)))
+        if parts <= 1:
+            yield start, frame.height, body
+            return
+        rows = -(-frame.height // parts)
+        for at in range(0, frame.height, rows):
+            # Polars forgets the height when it slices a frame without columns.
+            part = frame[at : at + rows] if frame.width else pl.DataFrame(height=min(rows, frame.height - at))
+            yield from self._pieces(part, columns, start + at)
+
+
+_LAYOUTS_MAX = 16
+
+
+def _arrow(frame: pl.DataFrame) -> memoryview:
+    buffer = io.BytesIO()
+    frame.write_ipc_stream(buffer, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
+    return buffer.getbuffer()
+
+
+def _split(stream: memoryview) -> tuple[bytes, memoryview]:
+    """The message of the columns, and that of the rows."""
+    _, size = _LENGTHS.unpack_from(stream)
+    return bytes(stream[: 8 + size]), stream[8 + size : len(stream) - len(_END)]
+
+
+def _even(offsets: Offsets) -> tuple[int, int] | None:
+    """First and step of offsets that are evenly spaced."""
+    if not len(offsets):
+        return 0, 0
+    first, last = int(offsets[0]), int(offsets[-1])
+    step = int(offsets[1]) - first if len(offsets) > 1 else 0
+    if first + step * (len(offsets) - 1) != last or (offsets[1:] - offsets[:-1] != step).any():
+        return None
+    return first, step
+
+
+def _offsets(data: Data, body: memoryview) -> Offsets:
+    if data.even is None:
+        return np.frombuffer(bytes(body), np.int64)
+    first, step = data.even
+    last: Any = first + step * max(0, data.rows - 1)
+    if not all(-(2**63) <= each < 2**63 for each in (first, step, last)):
+        raise FrameRefused(f"positions from {first} by {step} are no numbers of 64 bits")
+    return first + step * np.arange(data.rows, dtype=np.int64)
