@@ -1,0 +1,191 @@
+"""Streams between nodes over gRPC: a server that takes them in, and the way to open one."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+
+from streame.cluster.frames import FRAME_BYTES_MAX, FrameRefused
+from streame.cluster.identity import Identity, peer_identity
+from streame.cluster.link import Link
+from streame.cluster.peer_check import PeerCheck
+from streame.cluster.security import Tls, host_of, is_loopback
+from streame.cluster.session import Session
+from streame.errors import ClusterError, PeerLost
+
+SERVICE, METHOD = "streame.Data", "Exchange"
+NODE_KEY = "streame-node"
+"""Where a caller without a certificate says its name; asked only on this machine, and when the user has said so."""
+
+CLOSE_S = 5.0
+FAREWELL_S = 0.5
+
+_COMMON = (
+    ("grpc.max_receive_message_length", FRAME_BYTES_MAX),
+    ("grpc.max_send_message_length", FRAME_BYTES_MAX),
+    ("grpc.compression_enabled_algorithms_bitset", 1),  # none: a small message must not become a large one
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 1_500),
+)
+_SERVER = (
+    *_COMMON,
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_concurrent_streams", 4),
+    ("grpc.server_handshake_timeout_ms", 5_000),
+    ("grpc.max_metadata_size", 8_192),
+    ("grpc.absolute_max_metadata_size", 16_384),
+    ("grpc.max_allowed_incoming_connections", 1_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+)
+_CLIENT = (*_COMMON, ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
+
+_REFUSED = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class DataServer:
+    """Takes in the streams of other nodes, for the session that is set.
+
+    Args:
+        address: where to listen, as `HOST:PORT`; port 0 for any that is free.
+        cluster: whose nodes may connect.
+        tls: the files of this node; `None` to do without, on this machine alone.
+        streams_max: how many streams there may be at once; each has a thread.
+
+    Raises:
+        ClusterError: when the address cannot be listened on.
+    """
+
+    def __init__(self, address: str, cluster: str, tls: Tls | None, streams_max: int = 64) -> None:
+        host = host_of(address)
+        assert tls is not None or is_loopback(host), address
+        self._secure = tls is not None
+        self._session: Session | None = None
+        self._streams: set[threading.Thread] = set()
+        self._pool = ThreadPoolExecutor(streams_max, thread_name_prefix="stream")
+        checks: list[grpc.ServerInterceptor] = [PeerCheck(cluster, ["node"])] if tls is not None else []
+        self._server = grpc.server(
+            self._pool, interceptors=checks, options=_SERVER, maximum_concurrent_rpcs=streams_max
+        )
+        methods: dict[str, Any] = {METHOD: grpc.stream_stream_rpc_method_handler(self._exchange)}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
+        try:
+            if tls is not None:
+                self.port = self._server.add_secure_port(address, tls.server_credentials())
+            else:
+                self.port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise ClusterError(
+                f"cannot listen on {address}: {error}; give the address of this machine, and a port that is free"
+            ) from error
+        self._server.start()
+
+    def serve(self, session: Session | None) -> None:
+        """Let streams in for this session and no other; `None` for none."""
+        self._session = session
+
+    def close(self, timeout_s: float = CLOSE_S) -> None:
+        """Take no more streams, and end those that there are."""
+        self._session = None
+        self._server.stop(0).wait(timeout_s)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _exchange(self, incoming: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        session = self._session
+        try:
+            if session is None:
+                raise FrameRefused("this node takes part in no attempt now")
+            peer = self._peer(context)
+            link = session.join(peer, opened=False)
+        except FrameRefused as refused:
+            context.abort(_REFUSED, str(refused))
+        link.on_cancel(lambda: _cut(link, context))
+        context.add_callback(lambda: link.fail(PeerLost(f"node {peer!r} has gone")))
+        frames = _told(incoming, peer)
+        receiving = threading.Thread(target=link.receive, args=(frames,), name=f"from {peer}", daemon=True)
+        receiving.start()
+        yield from link.outgoing()
+        if link.error is not None:
+            context.abort(_REFUSED, str(link.error))
+        receiving.join()
+
+    def _peer(self, context: grpc.ServicerContext) -> str:
+        if self._secure:
+            return peer_identity(context.auth_context()).name
+        names = [value for key, value in context.invocation_metadata() if key == NODE_KEY]
+        return str(names[0]) if names else ""
+
+
+def connect(
+    address: str, me: Identity, peer: Identity, session: Session, tls: Tls | None, timeout_s: float
+) -> Link:
+    """Open the stream to a node.
+
+    Args:
+        address: where it listens.
+        me: who this node is.
+        peer: who the other one must be, by its certificate.
+        session: the part of this node in the attempt.
+        tls: the files of this node; `None` to do without, on this machine alone.
+        timeout_s: how long to try.
+
+    Raises:
+        PeerLost: when the node cannot be reached, or is not the one that it must be.
+    """
+    assert tls is not None or is_loopback(host_of(address)), address
+    if tls is not None:
+        options = (*_CLIENT, ("grpc.ssl_target_name_override", peer.host))
+        channel = grpc.secure_channel(address, tls.channel_credentials(), options)
+        metadata: tuple[tuple[str, str], ...] = ()
+    else:
+        channel = grpc.insecure_channel(address, _CLIENT)
+        metadata = ((NODE_KEY, me.name),)
+    try:
+        grpc.channel_ready_future(channel).result(timeout_s)
+    except grpc.FutureTimeoutError:
+        channel.close()
+        raise PeerLost(
+            f"node {peer.name!r} cannot be reached at {address} within {timeout_s:g} s; it does not run, or one of the two "
+            "does not trust the certificate of the other"
+        ) from None
+    link = session.join(peer.name, opened=True)
+    exchange: Any = channel.stream_stream(f"/{SERVICE}/{METHOD}")
+    call = exchange(link.outgoing(), metadata=metadata)
+    link.on_cancel(call.cancel)
+
+    def receive() -> None:
+        link.receive(_told(call, peer.name))
+        channel.close()
+
+    threading.Thread(target=receive, name=f"from {peer.name}", daemon=True).start()
+    return link
+
+
+def _cut(link: Link, context: grpc.ServicerContext) -> None:
+    """End a call soon: at first in order, so that the caller is told why, and if it does not hear that by force."""
+
+    def cut() -> None:
+        if not link.wait_over(FAREWELL_S):
+            context.cancel()
+
+    threading.Thread(target=cut, name=f"cut {link.peer}", daemon=True).start()
+
+
+def _told(incoming: Iterator[bytes], peer: str) -> Iterator[bytes]:
+    """What comes in, with the errors of gRPC as ours."""
+    try:
+        yield from incoming
+    except grpc.RpcError as error:
+        raise _explained(error, peer) from None
+    except Exception as error:  # a server's iterator raises a bare Exception when the call has ended
+        raise PeerLost(f"node {peer!r} has gone: {str(error) or 'its stream was cut'}") from None
+
+
+def _explained(error: Any, peer: str) -> ClusterError:
+    code: Callable[[], Any] | None = getattr(error, "code", None)
+    status, details = (code(), error.details()) if code is not None else (None, str(error))
+    if status in {_REFUSED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.RESOURCE_EXHAUSTED}:
+        return ClusterError(f"node {peer!r} has refused the stream: {details}")
+    return PeerLost(f"node {peer!r} has gone: {details}")
