@@ -60,12 +60,11 @@ def test_the_window_bounds_what_is_under_way() -> None:
         window.give_back(60)
 
 
-def test_what_is_larger_than_the_window_goes_alone() -> None:
+def test_what_is_larger_than_the_window_goes_when_next_to_nothing_is_under_way() -> None:
     window = Window(100)
-    assert window.has(1000)
-    window.take(1)
+    window.take(20)
     assert not window.has(1000)
-    window.give_back(1)
+    window.give_back(20)
     window.take(1000)
     assert not window.has(1)
     window.give_back(1000)
@@ -90,7 +89,7 @@ def test_the_sender_always_goes_on_once_all_is_consumed(sizes: list[int], random
             window.take(costs[0])
             returns.arrived(costs[0])
             waiting.append(costs.pop(0))
-            assert sum(waiting) <= CREDIT_BYTES or len(waiting) == 1
+            assert sum(waiting) <= CREDIT_BYTES + CREDIT_BYTES // 8
             continue
         assert waiting, "nobody can go on"
         window.give_back(returns.consumed(waiting.pop(0)))
@@ -108,7 +107,7 @@ def test_small_credits_are_told_together() -> None:
         returns.arrived(10)
     assert [returns.consumed(10) for _ in range(10)] == [0, 20, 0, 20, 0, 20, 0, 20, 0, 20]
     returns.arrived(1)
-    assert returns.consumed(1) == 1
+    assert returns.consumed(1) == 0
 
 
 def test_a_peer_is_lost_after_three_pings_unheard() -> None:

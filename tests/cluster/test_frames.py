@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from streame.cluster import frames
-from streame.cluster.frames import FRAME_BYTES_MAX, Attempt, Data, Frame, FrameRefused, Ping, pack, unpack
+from streame.cluster.frames import (
+    FRAME_BYTES_MAX,
+    Attempt,
+    Data,
+    Frame,
+    FrameRefused,
+    Ping,
+    frames_of,
+    pack,
+    unpack,
+)
 
 NUMBERS = st.integers(0, 2**62)
 TICKS = st.integers(-(2**63), 2**63 - 1)
@@ -52,6 +62,21 @@ def test_what_is_packed_comes_back(frame: Frame, body: bytes) -> None:
     body = body if isinstance(frame, Data) else b""
     back, found = unpack(pack(frame, body[:3], body[3:]))
     assert (back, bytes(found)) == (frame, body)
+
+
+@given(st.lists(FRAMES, max_size=5), st.data())
+def test_frames_of_one_message_come_apart_again(several: list[Frame], data: st.DataObject) -> None:
+    message = b"".join(map(pack, several))
+    assert [unpack(each)[0] for each in frames_of(message)] == several
+    cut = data.draw(st.integers(0, len(message)))
+    whole = 0
+    for each in frames_of(message[:cut]):
+        try:
+            assert unpack(each)[0] == several[whole]
+        except FrameRefused:
+            continue
+        whole += 1
+    assert whole == sum(cut >= sum(len(pack(each)) for each in several[: n + 1]) for n in range(len(several)))
 
 
 @given(FRAMES, st.binary(max_size=40), st.data())

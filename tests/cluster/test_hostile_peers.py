@@ -1,7 +1,9 @@
 """A peer that does not keep to the protocol: its stream ends, it is told why, and memory stays bounded."""
 
+import socket
 import threading
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -25,9 +27,10 @@ from streame.cluster.frames import (
     Watermark,
     pack,
 )
-from streame.cluster.transport import METHOD, NODE_KEY, SERVICE
+from streame.cluster.transport import METHOD, NODE_KEY, SERVICE, DataServer, ServerLimits
 from streame.core.messages import Batch
 from tests.cluster.node import COLUMNS, rows
+from tests.cluster.servers import Signer
 from tests.cluster.test_transport import ATTEMPT, WAIT_S, Receiver, eventually, receiver
 
 OPEN = pack(Open(ATTEMPT, 0, "numbers", COLUMNS.digest, COLUMNS.text))
@@ -152,3 +155,16 @@ def test_without_an_attempt_nobody_is_let_in(node: Receiver) -> None:
 def test_who_says_nothing_is_let_go(node: Receiver) -> None:
     error: Any = says(node, [])
     assert "was not heard for 1.5 s" in error.details()
+
+
+def test_connections_that_say_nothing_are_few_and_closed_soon(tmp_path: Path) -> None:
+    tls = Signer(tmp_path / "tls").files("streame://shop/node/receiver")
+    server = DataServer("127.0.0.1:0", "shop", tls, ServerLimits(connections=3, handshake_s=0.5))
+    try:
+        for _ in range(3):  # those that were closed make room for others
+            opened = [socket.create_connection(("127.0.0.1", server.port), WAIT_S) for _ in range(40)]
+            for each in opened:
+                with each:
+                    assert each.recv(1) == b""
+    finally:
+        server.close()

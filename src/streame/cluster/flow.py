@@ -5,6 +5,9 @@ from streame.cluster.frames import Attempt, Frame, FrameRefused, Numbered
 CREDIT_BYTES = 4 * 4 * 1024 * 1024
 """How much may be under way or wait unread in one channel."""
 
+_TOLD_TOGETHER = 8
+"""Consumed bytes are told once they are this part of the window; a sender never needs the last part to go on."""
+
 CHARGE_MIN = 4096
 """What a batch costs at least, however small its frame: about what its object takes in memory."""
 
@@ -16,6 +19,11 @@ MISSED_MAX = 3
 def charge(frame_bytes: int) -> int:
     """What a frame with rows takes of the credit of its channel."""
     return max(frame_bytes, CHARGE_MIN)
+
+
+def _needed(cost: int, size: int) -> int:
+    """How much of a window must be free for a frame: one that is too large goes when all but what is owed is free."""
+    return min(cost, size - size // _TOLD_TOGETHER)
 
 
 class SequenceCheck:
@@ -94,8 +102,8 @@ class Window:
         self._left = size
 
     def has(self, cost: int) -> bool:
-        """Whether so much may be sent now. What is larger than the whole window goes when nothing else is under way."""
-        return self._left >= min(cost, self._size)
+        """Whether so much may be sent now."""
+        return self._left >= _needed(cost, self._size)
 
     def take(self, cost: int) -> None:
         """So much is sent; it was asked for before."""
@@ -133,7 +141,7 @@ class Returns:
         Raises:
             FrameRefused: when the sender had no credit for them.
         """
-        if self._held and self._held + cost > self._size:
+        if self._held + _needed(cost, self._size) > self._size:
             raise FrameRefused(
                 f"rows of {cost:,} bytes came while {self._held:,} of {self._size:,} bytes were not consumed yet: the sender "
                 "has no credit for them"
@@ -147,7 +155,7 @@ class Returns:
             How much to tell the sender now; 0 to wait until it is worth a frame.
         """
         self._owed += cost
-        if self._owed < self._size // 8 and self._owed < self._held:
+        if self._owed < self._size // _TOLD_TOGETHER:
             return 0
         told, self._owed = self._owed, 0
         self._held -= told

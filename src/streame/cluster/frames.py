@@ -6,6 +6,7 @@ is declared is compared with what is there before anything is made of it.
 """
 
 import struct
+from collections.abc import Iterator
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -196,7 +197,19 @@ def pack(frame: Frame, *body: Bytes) -> bytes:
     return b"".join((_PREFIX.pack(_MAGIC, len(header), padding, size, digest.intdigest()), *pieces))
 
 
-def unpack(data: bytes) -> tuple[Frame, memoryview]:
+def frames_of(message: bytes) -> Iterator[memoryview]:
+    """The bytes of each frame of a message, by what its prefix says; `unpack` finds out whether that is true."""
+    view, at = memoryview(message), 0
+    while at < len(view):
+        end = len(view)
+        if end - at >= _PREFIX.size:
+            _, header, padding, size, _ = _PREFIX.unpack_from(view, at)
+            end = min(end, at + _PREFIX.size + header + padding + size)
+        yield view[at:end]
+        at = end
+
+
+def unpack(data: Bytes) -> tuple[Frame, memoryview]:
     """The frame of some bytes, and its body.
 
     Raises:

@@ -25,6 +25,7 @@ from streame.cluster.frames import (
     Split,
     Unread,
     Watermark,
+    frames_of,
     pack,
     unpack,
 )
@@ -125,6 +126,8 @@ class Link:
             sender = RemoteChannel(number, name, columns, self._attempt, self._outgoing, Window())
             self._senders.append(sender)
             error = self.error
+        if error is None and self.over:
+            error = PeerLost(f"node {self.peer!r} has ended its stream")
         if error is not None:
             sender.fail(error)
         return sender
@@ -134,21 +137,22 @@ class Link:
         self._outgoing.add(pack(Ack(self._attempt, checkpoint, tuple(names), tuple(digests))))
 
     def outgoing(self) -> Iterator[bytes]:
-        """What goes to the peer, until the end."""
-        return self._outgoing.frames()
+        """What goes to the peer, until the end: messages of one frame or several."""
+        return self._outgoing.messages()
 
-    def receive(self, frames: Iterable[bytes]) -> None:
+    def receive(self, stream: Iterable[bytes]) -> None:
         """Take what comes from the peer until its end, in a thread of its own.
 
         Args:
-            frames: what comes; a `ClusterError` out of it says why nothing more does.
+            stream: what comes; a `ClusterError` out of it says why nothing more does.
         """
         beating = threading.Thread(target=self._beat, name=f"ping {self.peer}", daemon=True)
         beating.start()
         try:
-            for data in frames:
+            for message in stream:
                 self._heartbeat.heard()
-                self._take(*unpack(data), len(data))
+                for data in frames_of(message):
+                    self._take(*unpack(data), len(data))
         except ClusterError as error:
             self.fail(error)
         except Exception as error:  # nothing that a peer says may end this thread unseen

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 from streame.cluster.frames import Attempt, Credit, Ping, Pong, Unread, pack
 
+TOGETHER_BYTES = 64 * 1024
+"""How many bytes small frames have together at most, in one message."""
+
 
 class Outgoing:
     """The frames of one stream, from many threads to the one that sends them.
@@ -72,10 +75,13 @@ class Outgoing:
             self._ordered.clear()
             self._changed.notify()
 
-    def frames(self) -> Iterator[bytes]:
-        """The frames, until there will be no more; waits for each. One thread calls it, once."""
-        while (frame := self._next()) is not None:
-            yield frame
+    def messages(self) -> Iterator[bytes]:
+        """What is sent, until there will be no more; waits for each. One thread calls it, once.
+
+        Small frames that wait go together: a message costs a tenth of a millisecond, however small it is.
+        """
+        while (message := self._next()) is not None:
+            yield message
 
     def _next(self) -> bytes | None:
         with self._changed:
@@ -83,11 +89,21 @@ class Outgoing:
                 if (frame := self._urgent()) is not None:
                     return frame
                 if self._ordered:
-                    return self._ordered.popleft()
+                    return self._together()
                 if self._finished:
                     return None
                 self._changed.wait()
             return None
+
+    def _together(self) -> bytes:
+        first = self._ordered.popleft()
+        size = len(first)
+        if size >= TOGETHER_BYTES or not self._ordered:
+            return first
+        frames = [first]
+        while self._ordered and (size := size + len(self._ordered[0])) <= TOGETHER_BYTES:
+            frames.append(self._ordered.popleft())
+        return b"".join(frames)
 
     def _urgent(self) -> bytes | None:
         attempt = self._attempt

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -34,15 +35,33 @@ _SERVER = (
     *_COMMON,
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", 4),
-    ("grpc.server_handshake_timeout_ms", 5_000),
     ("grpc.max_metadata_size", 8_192),
     ("grpc.absolute_max_metadata_size", 16_384),
-    ("grpc.max_allowed_incoming_connections", 1_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
 )
-_CLIENT = (*_COMMON, ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
+_CLIENT = (
+    *_COMMON,
+    ("grpc.enable_retries", 0),
+    ("grpc.enable_http_proxy", 0),  # http_proxy of the environment is for other things
+    ("grpc.use_local_subchannel_pool", 1),
+)
 
 _REFUSED = grpc.StatusCode.FAILED_PRECONDITION
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """How much of a server others may take, whoever they are.
+
+    Args:
+        streams: there may be so many at once; each has a thread.
+        connections: there may be so many; those beyond are closed before anything is read.
+        handshake_s: how long a connection may take to say who it is.
+    """
+
+    streams: int = 64
+    connections: int = 1_000
+    handshake_s: float = 5.0
 
 
 class DataServer:
@@ -52,22 +71,28 @@ class DataServer:
         address: where to listen, as `HOST:PORT`; port 0 for any that is free.
         cluster: whose nodes may connect.
         tls: the files of this node; `None` to do without, on this machine alone.
-        streams_max: how many streams there may be at once; each has a thread.
+        limits: how much others may take of it.
 
     Raises:
         ClusterError: when the address cannot be listened on.
     """
 
-    def __init__(self, address: str, cluster: str, tls: Tls | None, streams_max: int = 64) -> None:
+    def __init__(
+        self, address: str, cluster: str, tls: Tls | None, limits: ServerLimits = ServerLimits()
+    ) -> None:
         host = host_of(address)
         assert tls is not None or is_loopback(host), address
         self._secure = tls is not None
         self._session: Session | None = None
-        self._streams: set[threading.Thread] = set()
-        self._pool = ThreadPoolExecutor(streams_max, thread_name_prefix="stream")
+        self._pool = ThreadPoolExecutor(limits.streams, thread_name_prefix="stream")
         checks: list[grpc.ServerInterceptor] = [PeerCheck(cluster, ["node"])] if tls is not None else []
+        options = (
+            *_SERVER,
+            ("grpc.max_allowed_incoming_connections", limits.connections),
+            ("grpc.server_handshake_timeout_ms", int(limits.handshake_s * 1000)),
+        )
         self._server = grpc.server(
-            self._pool, interceptors=checks, options=_SERVER, maximum_concurrent_rpcs=streams_max
+            self._pool, interceptors=checks, options=options, maximum_concurrent_rpcs=limits.streams
         )
         methods: dict[str, Any] = {METHOD: grpc.stream_stream_rpc_method_handler(self._exchange)}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))

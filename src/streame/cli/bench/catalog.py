@@ -14,6 +14,7 @@ from streame.cli.bench import (
     time_joins,
     window_memory,
     windows,
+    wire,
 )
 from streame.cli.bench.case import Case
 
@@ -31,6 +32,7 @@ CASES: tuple[Case, ...] = (
     *slow_sink.CASES,
     *checkpoints.CASES,
     *spill.CASES,
+    *wire.CASES,
 )
 
 
