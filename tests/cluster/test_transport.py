@@ -27,7 +27,9 @@ from streame.cluster.transport import DataServer, connect
 from streame.core import messages
 from streame.core.messages import Barrier, Batch, EndOfStream
 from streame.errors import ClusterError, PeerLost
-from streame.runtime.channel import ChannelLimits
+from streame.runtime.channel import ChannelLimits, Inbox
+from streame.runtime.outputs import ChannelOutput
+from streame.runtime.partition import Partitioner
 from tests.cluster.node import COLUMNS, ME, RECEIVER, rows
 from tests.cluster.servers import Signer
 
@@ -256,6 +258,26 @@ def test_both_ends_send_at_once() -> None:
         session.finish(WAIT_S)
         node.session.finish(WAIT_S)
         assert not node.errors
+
+
+def test_an_output_shares_rows_out_among_tasks_here_and_there() -> None:
+    """It does not know which of its targets is on another node."""
+    with receiver() as node:
+        session = Session(ATTEMPT, ["receiver"], {}, lambda error: None)
+        there = connect(node.address, ME, RECEIVER, session, None, WAIT_S).sender("numbers", COLUMNS)
+        here = Inbox([0], [None])
+        output = ChannelOutput([(here, 0), (there, 0)], Partitioner(pl.Schema({"n": pl.Int64()}), 2))
+        output.send(Batch(rows(0, 1000, 4)))
+        output.tell(Barrier(1))
+        output.tell(messages.END_OF_STREAM)
+        parts = [here.take(0), node.take()]
+        frames = [each[1].frame for each in parts if each is not None and isinstance(each[1], Batch)]
+        assert all(frame.height > 300 for frame in frames)
+        assert pl.concat(frames).sort("n").equals(rows(0, 1000, 4))
+        assert [here.take(0), here.take(0)] == [node.take(), node.take()]
+        assert output.wanted
+        session.finish(WAIT_S)
+        node.session.finish(WAIT_S)
 
 
 def test_a_peer_that_does_not_finish_is_waited_for_no_longer_than_told() -> None:

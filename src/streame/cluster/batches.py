@@ -131,7 +131,7 @@ class BatchCodec:
             frame = pl.read_ipc_stream(io.BytesIO(b"".join((layout.start, arrow, _END))))
             if layout.columns.is_cast:
                 frame = frame.cast(schema)
-        except (PolarsError, PanicException) as error:
+        except (PolarsError, PanicException, OSError, ValueError) as error:
             raise FrameRefused(f"rows cannot be read: {error}") from None
         if frame.schema != schema or frame.height != data.rows:
             raise FrameRefused(f"rows are of columns {frame.schema}, expected {schema}")

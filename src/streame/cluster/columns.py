@@ -1,7 +1,7 @@
 """The columns of a channel: what both sides must agree on, and as what dtypes they travel.
 
-Texts of a category travel as texts: codes mean something only within one process, and a code that is out of range would
-be read from memory that is not there.
+Texts of a category travel as texts: codes mean something only within one process, and a frame would have to carry all
+categories that its process knows.
 """
 
 from dataclasses import dataclass

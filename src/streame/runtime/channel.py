@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from streame.core.messages import Barrier, Batch, EndOfStream, Message, SplitStatus, Watermark
 
@@ -19,6 +20,17 @@ class ChannelLimits:
 
     rows: int
     bytes: int
+
+
+class Entrance(Protocol):
+    """Where messages for a task go in: its inbox, or a channel to another process where that is."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody reads any more."""
+
+    def put(self, channel: int, message: Message) -> None:
+        """Add a message; blocks while the channel is full. Does nothing once nobody reads."""
 
 
 class Inbox:

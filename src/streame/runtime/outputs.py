@@ -10,7 +10,7 @@ from streame.core.messages import END_OF_STREAM, Barrier, Batch, EndOfStream, Sp
 from streame.core.metrics import OperatorMetrics
 from streame.core.positions import with_made_positions
 from streame.core.time import WATERMARK_MAX, WATERMARK_MIN
-from streame.runtime.channel import Inbox
+from streame.runtime.channel import Entrance
 from streame.state.rows import owned
 from streame.state.snapshot import Savable
 
@@ -30,11 +30,11 @@ class ChannelOutput:
     """Rows go to other tasks.
 
     Args:
-        targets: the inbox and channel of each instance that follows.
+        targets: the entrance and channel of each instance that follows.
         splitter: how rows are shared out; `None` where there is one instance.
     """
 
-    targets: Sequence[tuple[Inbox, int]]
+    targets: Sequence[tuple[Entrance, int]]
     splitter: Splitter | None = None
 
     @property
