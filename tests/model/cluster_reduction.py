@@ -19,10 +19,11 @@ from tests.model.cluster_world import (
 
 def reduced(world: World, rules: Rules) -> World:
     """The world that stands for all that are like this one."""
-    if rules.worker_checks_attempt and rules.check_sequence and not world.faults.cut:
+    receiving = any(worker.phase == "receive" for worker in world.workers)
+    if receiving and rules.worker_checks_attempt and rules.check_sequence and not world.faults.cut:
         world = world._replace(workers=tuple(_received(worker) for worker in world.workers))
     if _old_attempts_are_harmless(rules):
-        world = _without_old_attempts(world, rules)
+        world = _without_old_attempts(world)
     if world.flying:
         flying = tuple(request for request in world.flying if not _is_refused(request, world, rules))
         world = world._replace(flying=flying)
@@ -53,7 +54,7 @@ def _old_attempts_are_harmless(rules: Rules) -> bool:
     )
 
 
-def _without_old_attempts(world: World, rules: Rules) -> World:
+def _without_old_attempts(world: World) -> World:
     newest = len(world.leaders)
     leaders = tuple(
         STOPPED if epoch < newest and _can_only_write_litter(leader, epoch, world.pointer) else leader
