@@ -23,7 +23,7 @@ SAFE: dict[str, Model] = {
 SAFE_AT_NIGHT: dict[str, Model] = {
     "2 rows, 3 epochs": Model(epochs=3),
     "2 rows, litter": Model(reduce=False),
-    "3 rows, 2 epochs": Model(records=3, stuck=0),
+    "3 rows, 3 epochs": Model(records=3, sends=1, epochs=3),
 }
 
 MUTANTS: dict[str, tuple[Rules, str]] = {
