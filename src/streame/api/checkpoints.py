@@ -4,12 +4,12 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 
 import polars as pl
 
 from streame.core.config import Config
 from streame.core.hashing import KEY_GROUPS
+from streame.core.locations import folder_or_objects, local_folder
 from streame.errors import PlanError
 from streame.io.logged import LoggedSource
 from streame.io.source import AcknowledgedSource
@@ -23,7 +23,6 @@ from streame.state.checkpoint.outbox import file_name
 from streame.state.checkpoint.store import CheckpointStore
 from streame.storage.disk import LocalDisk
 from streame.storage.log import Log
-from streame.storage.s3 import SCHEME
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +95,20 @@ def claimed(name: str, writes: Sequence[Write], config: Config, beginning: Begin
 
 def _readable_again(writes: Sequence[Write], place: str) -> tuple[Write, ...]:
     """The same sinks, with a log behind each source that cannot be read again."""
-    disk = LocalDisk(Path(place).absolute())
+    folder = folder_or_objects(place, where="checkpoints")
     opened: list[LoggedSource] = []
 
     def logged(node: Node, original: Node) -> Node:
         if not isinstance(node, Scan) or getattr(node.source, "replayable", True):
             return node
-        if place.startswith(SCHEME):
+        if isinstance(folder, str):
             raise PlanError(
                 f"source {node.name!r} cannot be read again, so its rows go through a log, which needs a disk; keep the "
                 "checkpoints in a directory"
             )
-        opened.append(LoggedSource(node.source, Log(disk, f"wal/{file_name(node.name)}")))
+        opened.append(
+            LoggedSource(node.source, Log(LocalDisk(folder.absolute()), f"wal/{file_name(node.name)}"))
+        )
         return replace(node, source=opened[-1])
 
     try:
@@ -126,7 +127,8 @@ def open_store(place: str, job: str, savepoint: str | os.PathLike[str] | None) -
         job: the name of the job.
         savepoint: the folder of a savepoint to begin from.
     """
-    begin = None if savepoint is None else Path(savepoint).absolute()
-    if place.startswith(SCHEME):
-        return checkpoints_on_s3(place, job, os.environ, savepoint=begin)
-    return LocalCheckpoints(Path(place).absolute(), job, savepoint=begin)
+    begin = None if savepoint is None else local_folder(savepoint, where="savepoint").absolute()
+    folder = folder_or_objects(place, where="checkpoints")
+    if isinstance(folder, str):
+        return checkpoints_on_s3(folder, job, os.environ, savepoint=begin)
+    return LocalCheckpoints(folder.absolute(), job, savepoint=begin)

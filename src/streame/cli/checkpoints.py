@@ -14,6 +14,7 @@ from rich.table import Table
 from streame.cli.failure import ExitCode, told
 from streame.cli.load import load_job
 from streame.cli.run import Target, Traceback
+from streame.core.locations import folder_or_objects, local_folder
 from streame.state.checkpoint.inspection import (
     checkpoint_json,
     list_checkpoints,
@@ -25,7 +26,7 @@ from streame.state.checkpoint.object_saving import make_savepoint_of_objects
 from streame.state.checkpoint.plan_difference import compare_plans
 from streame.state.checkpoint.savepoints import make_savepoint
 from streame.storage.objects import ObjectStore
-from streame.storage.s3 import SCHEME, S3Bucket
+from streame.storage.s3 import S3Bucket
 
 Place = Annotated[
     str,
@@ -123,7 +124,7 @@ def diff(
 
 def savepoint(
     place: Place,
-    target: Annotated[Path, typer.Argument(metavar="NEW_DIR", help="The savepoint; a new folder.")],
+    target: Annotated[str, typer.Argument(metavar="NEW_DIR", help="The savepoint; a new folder.")],
     traceback: Traceback = False,
 ) -> None:
     """Copy the last checkpoint of a job to a folder that is kept, and can be begun from with any parallelism.
@@ -131,16 +132,17 @@ def savepoint(
     The job may be running. `streame run --savepoint` and `job.run(savepoint=...)` begin from it.
     """
     with told(with_traceback=traceback):
-        source = _opened(place)
+        source, folder = _opened(place), local_folder(target, where="NEW_DIR")
         if isinstance(source, Path):
-            number = make_savepoint(source, target)
+            number = make_savepoint(source, folder)
         else:
-            number = make_savepoint_of_objects(source, target)
+            number = make_savepoint_of_objects(source, folder)
         _console().print(f"checkpoint {number} copied to {target}")
 
 
 def _opened(place: str) -> Path | ObjectStore:
-    return ObjectStore(S3Bucket(place, os.environ)) if place.startswith(SCHEME) else Path(place)
+    found = folder_or_objects(place, where="DIR")
+    return found if isinstance(found, Path) else ObjectStore(S3Bucket(found, os.environ))
 
 
 def _console() -> Console:

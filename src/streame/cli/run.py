@@ -42,7 +42,7 @@ def run(
         typer.Option(metavar="DURATION", help="Time between two checkpoints.", show_default="5s"),
     ] = None,
     savepoint: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Begin from this savepoint if there is no checkpoint.")
+        str | None, typer.Option(metavar="DIR", help="Begin from this savepoint if there is no checkpoint.")
     ] = None,
     allow_dropped_state: Annotated[
         list[str] | None,

@@ -12,6 +12,7 @@ from typing import Any
 
 from streame.core.durations import duration_us
 from streame.core.hashing import KEY_GROUPS
+from streame.core.locations import folder_or_objects
 from streame.core.sizes import size_bytes
 from streame.errors import PlanError
 
@@ -102,6 +103,7 @@ def _set(values: dict[str, Any], name: str, value: Any, where: str) -> None:
 def _text(name: str, value: Any, where: str) -> str:
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise PlanError(f"the setting {name!r} {where} is {value!r}; give a path or a URL")
+    folder_or_objects(value, where=f"the setting {name!r} {where}")
     return os.fspath(value)
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NoReturn
 
+from streame.core.locations import OBJECT_STORE
 from streame.errors import CheckpointError, PlanError
 from streame.storage.bucket import Bucket, NoAnswer, Occupied
 
@@ -21,7 +22,6 @@ try:
 except ImportError:  # the extra is not installed
     S3Store = None  # type: ignore[assignment,misc,unused-ignore]
 
-SCHEME = "s3://"
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
 CONNECT_SECONDS = 5.0
@@ -55,7 +55,7 @@ class S3Bucket(Bucket):
         if S3Store is None:
             raise PlanError(f"{url} needs the package obstore; install it with: pip install 'streame[s3]'")
         self._bucket, prefix = match[1], (match[2] or "").strip("/")
-        self.where = f"{SCHEME}{self._bucket}/{prefix}".rstrip("/")
+        self.where = f"{OBJECT_STORE}{self._bucket}/{prefix}".rstrip("/")
         self._prefix = f"{prefix}/" if prefix else ""
         self._endpoint = next((environment[each] for each in ENDPOINTS if environment.get(each)), None)
         if self._endpoint is not None and not self._endpoint.startswith(("http://", "https://")):

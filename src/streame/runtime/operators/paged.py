@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from streame.core.config import Config
 from streame.core.full_disk import is_full_disk
+from streame.core.locations import folder_or_objects
 from streame.core.messages import Batch, SplitStatus
 from streame.core.metrics import StateSize
 from streame.core.time import WATERMARK_MAX
@@ -42,9 +43,8 @@ class Memory:
 
 def scratch_folder(config: Config) -> Path | None:
     """Where state is put aside: beside the checkpoints if those are in a folder, else where the system says."""
-    if config.checkpoints is None or "://" in config.checkpoints:
-        return None
-    return Path(config.checkpoints).absolute() / "spill"
+    place = None if config.checkpoints is None else folder_or_objects(config.checkpoints, where="checkpoints")
+    return place.absolute() / "spill" if isinstance(place, Path) else None
 
 
 def is_paged(state: RecoveredState) -> bool:
