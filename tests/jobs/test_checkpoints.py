@@ -174,6 +174,65 @@ def test_a_verb_without_state_may_change(tmp_path: Path) -> None:
     assert output(out).equals(expected(200))
 
 
+AGGS = {
+    "n": pl.len(),
+    "sum": pl.col("n").sum(),
+    "all": pl.col("n").sort().implode(),
+    "last": pl.col("n").last(),
+}
+VERBS: dict[str, Callable[[st.StreamDataFrame], st.StreamDataFrame]] = {
+    "group_by": lambda rows: rows.group_by("user", emit="on_close").agg(**AGGS),
+    "windows": lambda rows: rows.group_by_dynamic("at", every="20s", group_by="user").agg(**AGGS),
+    "sessions": lambda rows: rows.group_by_session("at", gap="7s", group_by="user").agg(**AGGS),
+    "counts": lambda rows: rows.group_by_count(7, group_by="user").agg(**AGGS),
+    "rolling": lambda rows: rows.rolling("at", period="20s", group_by="user").agg(**AGGS),
+}
+
+
+def reordered(verb: str, upto: int, columns: list[str], *, ends: bool) -> st.StreamDataFrame:
+    """A verb behind a `select` with these columns."""
+    stream = st.scan(Feed(upto, ends=ends), name="feed", event_time="at").with_columns(other=pl.col("n") * 2)
+    return VERBS[verb](stream.select(columns))
+
+
+@pytest.mark.parametrize("verb", ["group_by", "windows", "sessions"])
+def test_another_order_of_columns_in_front_of_an_aggregate_was_refused(tmp_path: Path, verb: str) -> None:
+    first, second = ["at", "user", "n"], ["other", "n", "user", "at"]
+    place, out = tmp_path / "checkpoints", tmp_path / "out"
+    job = reordered(verb, 103, first, ends=False).sink_parquet(out, name="out")
+    run_until(job, has_read(103), checkpoints=place)
+    stream = reordered(verb, 200, second, ends=True)
+    assert stream.sink_parquet(out, name="out").run(checkpoints=place).rows_in == 97
+    whole = reordered(verb, 200, first, ends=True).collect()
+    found = st.scan_parquet(out, schema=stream.schema).collect()
+    assert found.sort(pl.all()).equals(whole.sort(pl.all()))
+
+
+@pytest.mark.parametrize("verb", ["counts", "rolling"])
+def test_another_order_of_rows_that_are_kept_whole_is_refused(tmp_path: Path, verb: str) -> None:
+    first, second = ["at", "user", "n"], ["n", "user", "at"]
+    place, out = tmp_path / "checkpoints", tmp_path / "out"
+    job = reordered(verb, 103, first, ends=False).sink_parquet(out, name="out")
+    run_until(job, has_read(103), checkpoints=place)
+    with pytest.raises(PlanChanged, match=r"was input 0: \{at: .*, is input 0: \{n: "):
+        reordered(verb, 200, second, ends=True).sink_parquet(out, name="out").run(checkpoints=place)
+
+
+def test_aggregates_that_differ_behind_the_hundredth_character_were_taken_for_the_same(
+    tmp_path: Path,
+) -> None:
+    long = pl.sum_horizontal(*[pl.col("n") + each for each in range(100)])
+    stream = st.scan(Feed(5, ends=True), name="feed", event_time="at")
+    one, other = (
+        stream.group_by("user", emit="on_close")
+        .agg(x=(long + last).sum())
+        .sink_parquet(tmp_path / "out")
+        .identity()
+        for last in (1, 2)
+    )
+    assert one != other
+
+
 def a_file(tmp_path: Path) -> Path:
     (tmp_path / "file").write_text("x")
     return tmp_path / "file" / "checkpoints"

@@ -195,11 +195,16 @@ def _names_column(node: Node) -> bool:
 
 def to_text(expr: pl.Expr) -> str:
     """A short form of an expression for people to read."""
+    text = full_text(expr)
+    return text if len(text) <= _TEXT_LENGTH_MAX else text[: _TEXT_LENGTH_MAX - 1] + "…"
+
+
+def full_text(expr: pl.Expr) -> str:
+    """An expression as Polars prints it, on one line; nothing is cut off."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(expr))
     text = re.sub(r"dyn (?:int|float): ", "", text.replace("strict_cast(", "cast("))
     text = re.sub(r"\s+", " ", text).strip()
-    text = text[1:-1] if re.fullmatch(r"\[[^\[\]]*\]", text) else text
-    return text if len(text) <= _TEXT_LENGTH_MAX else text[: _TEXT_LENGTH_MAX - 1] + "…"
+    return text[1:-1] if re.fullmatch(r"\[[^\[\]]*\]", text) else text
 
 
 def _parse_positional(exprs: Sequence[Any], where: str, *, strings_are_columns: bool) -> Iterator[pl.Expr]:

@@ -7,8 +7,10 @@ from typing import Any
 import polars as pl
 
 from streame.core.aggregates import Aggregation
-from streame.core.expressions import to_text
+from streame.core.expressions import NamedExpr, full_text
+from streame.core.user_aggregates import UserAggregate
 from streame.plan.clock_time import ClockTime
+from streame.plan.keyed import CountAggregate, RollingAggregate
 from streame.plan.names import operator_names
 from streame.plan.nodes import Node, Scan, SetEventTime, Stateful, TableJoin, Write, walk
 
@@ -46,30 +48,54 @@ def _does(node: Node) -> str:
         return ""
     if isinstance(node, SetEventTime):  # how late rows may be can be changed at any time
         return f"column: {node.column}; dtype: {node.schema[node.column]}"
-    parts = [_part(each.name, getattr(node, each.name)) for each in fields(node) if each.init]
-    inputs = [
-        f"input {number}: {_text(_read(below.schema, reads))}"
-        for number, (below, reads) in enumerate(zip(node.inputs, node.reads, strict=True))
+    parts = [
+        part for each in fields(node) if each.init for part in _parts(each.name, getattr(node, each.name))
     ]
-    return "; ".join([*filter(None, parts), *inputs])
+    reads = (None,) * len(node.inputs) if _rows_wait(node) else node.reads
+    inputs = [
+        f"input {number}: {_text(_read(below.schema, read))}"
+        for number, (below, read) in enumerate(zip(node.inputs, reads, strict=True))
+    ]
+    return "; ".join([*parts, *inputs])
 
 
-def _part(name: str, value: Any) -> str:
-    if isinstance(value, Node | Aggregation) or name == "name":  # an aggregation is made of `aggs`
-        return ""
-    return f"{name}: {_text(value)}"
+def _rows_wait(node: Node) -> bool:
+    """Whether rows are kept as they come, with all columns in their order, though not all of these are read."""
+    return isinstance(node, RollingAggregate) or (
+        isinstance(node, CountAggregate) and node.input.event_time is not None
+    )
+
+
+def _parts(name: str, value: Any) -> list[str]:
+    if isinstance(value, Node) or name == "name":
+        return []
+    if name == "aggs":
+        return [f"{each.name} = {_aggregate_text(each)}" for each in value]
+    if isinstance(value, Aggregation):  # it is made of `aggs`
+        return [f"results: {_text(value.outputs)}"]
+    return [f"{name}: {_text(value)}"]
+
+
+def _aggregate_text(each: NamedExpr) -> str:
+    """An aggregate, without its name."""
+    if isinstance(each, UserAggregate):
+        inputs = (full_text(value.expr.meta.undo_aliases()) for value in each.inputs)
+        return f"{_text(each.aggregate)}({', '.join(inputs)})"
+    return full_text(each.expr.meta.undo_aliases())
 
 
 def _read(schema: pl.Schema, reads: frozenset[str] | None) -> pl.Schema:
-    """The columns of an input that the node needs."""
-    return schema if reads is None else pl.Schema({name: schema[name] for name in schema if name in reads})
+    """The columns of an input on which the state depends; in the order of their names where their place does not matter."""
+    return (
+        schema if reads is None else pl.Schema({name: schema[name] for name in sorted(reads & set(schema))})
+    )
 
 
 def _text(value: Any) -> str:
     """A value as a text without addresses."""
     match value:
         case pl.Expr():
-            return to_text(value)
+            return full_text(value)
         case pl.DataType() | None | bool() | int() | float() | str() | bytes():
             return str(value) if isinstance(value, pl.DataType) else repr(value)
         case pl.Schema() | Mapping():

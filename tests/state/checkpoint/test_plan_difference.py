@@ -44,6 +44,19 @@ def test_arguments_that_came_or_went_are_named() -> None:
     assert str(went) == "changed best (TopK): was offset: 2, is without that"
 
 
+def test_only_aggregates_that_differ_are_told_and_dtypes_only_where_those_do_not() -> None:
+    does = 'keys: [user]; n = len(); s = col("x").sum(); results: {n: UInt32, s: Int64}'
+    mean = does.replace("sum", "mean").replace("Int64", "Float64")
+    (other,) = compare_plans(plan(count=("GroupBy", does)), plan(count=("GroupBy", mean)))
+    assert str(other) == 'changed count (GroupBy): was s = col("x").sum(), is s = col("x").mean()'
+    (other,) = compare_plans(plan(a=("GroupBy", does)), plan(a=("GroupBy", does.replace("Int64", "Int32"))))
+    assert str(other) == (
+        "changed a (GroupBy): was results: {n: UInt32, s: Int64}, is results: {n: UInt32, s: Int32}"
+    )
+    (other,) = compare_plans(plan(a=("GroupBy", "n = 1; s = 2")), plan(a=("GroupBy", "s = 2; n = 1")))
+    assert str(other) == "changed a (GroupBy): the same in another order: was n = 1; s = 2, is s = 2; n = 1"
+
+
 def test_the_same_plan_in_another_order_is_kept() -> None:
     found = check_plan(BEFORE, plan(the_prices=ASOF, count=COUNT, best=BEST))
     assert [(each.name, each.fate) for each in found] == [

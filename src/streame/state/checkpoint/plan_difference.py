@@ -106,5 +106,10 @@ def _operators(plan: Json) -> dict[str, PlannedOperator]:
 def _changed_parts(before: str, now: str) -> str:
     """Of two texts of parts with a semicolon between them, those that are not in both."""
     old, new = before.split("; "), now.split("; ")
-    was = "; ".join(part for part in old if part not in new) or "without that"
-    return f"was {was}, is {'; '.join(part for part in new if part not in old) or 'without that'}"
+    gone, come = [each for each in old if each not in new], [each for each in new if each not in old]
+    if not gone and not come:
+        return f"the same in another order: was {before}, is {now}"
+    # The dtypes of results follow from the aggregates; they say something only where those are the same.
+    told = [[each for each in parts if not each.startswith("results: ")] for parts in (gone, come)]
+    gone, come = told if any(told) else [gone, come]
+    return f"was {'; '.join(gone) or 'without that'}, is {'; '.join(come) or 'without that'}"
