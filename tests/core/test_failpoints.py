@@ -2,13 +2,15 @@
 
 import ast
 import errno
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from streame.core.failpoints import EXIT_CODE, arm, arm_from, failpoint, torn
+from streame.core.failpoints import EXIT_CODE, NAMES, arm, arm_from, failpoint, torn
 from streame.errors import PlanError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -65,6 +67,7 @@ def test_the_environment_is_read() -> None:
         "A.after:explode",
         "A.after:exit:x",
         "A.after:exit:1:1",
+        "A.after:exit:0",
         "A.after:sleep:x",
         "A.after:sleep:-1",
     ],
@@ -72,6 +75,36 @@ def test_the_environment_is_read() -> None:
 def test_what_cannot_be_understood_is_refused(text: str) -> None:
     with pytest.raises(PlanError, match=r"is no failpoint; write NAME:ACTION:TIMES"):
         arm(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("foo", "'foo' is no failpoint; write NAME:ACTION:TIMES"),
+        (
+            "S5.aftr:exit",
+            r"no failpoint 'S5.aftr', so nothing would happen there; did you mean S5.after\? There are R0",
+        ),
+        ("S5.after:exit:0", "TIMES from 1 on"),
+    ],
+)
+def test_a_variable_that_is_wrong_was_a_traceback_at_import_or_did_nothing(
+    text: str, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "shop.py").write_text(
+        "import polars as pl, streame as st\n"
+        "job = st.scan_frames([pl.DataFrame({'n': [1]})], name='feed').sink_console()\n"
+    )
+    command = [sys.executable, "-m", "streame", "run", "shop.py:job"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "STREAME_FAILPOINT": text}
+    done = subprocess.run(command, check=False, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert re.search(words, done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+def test_the_names_are_those_in_the_code() -> None:
+    assert sorted(names_in(ROOT / "src")) == list(NAMES)
 
 
 CHILD = """

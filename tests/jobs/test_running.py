@@ -121,6 +121,28 @@ def test_asyncio_queues_in_and_out() -> None:
     assert asyncio.run(asyncio.wait_for(main(), HANG_S)) == [2, 3, 4]
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {"checkpoint_interval": "1s"},
+            "checkpoint_interval is about checkpoints; give checkpoints= as well",
+        ),
+        ({"checkpoint_interval": "0s", "checkpoints": "c"}, "'checkpoint_interval' as an argument is '0s'"),
+        ({"memory_limit": "1B"}, "'memory_limit' as an argument is '1B'; give at least 1MB"),
+        ({"memory_limit": 999_999}, "give at least 1MB"),
+    ],
+)
+def test_settings_that_do_harm_or_nothing_were_taken(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(st.PlanError, match=words):
+        load_config(settings)
+
+
+def test_an_interval_in_the_environment_needs_no_checkpoints() -> None:
+    assert load_config({}, {"STREAME_CHECKPOINT_INTERVAL": "1s"}).checkpoint_interval_us == 1_000_000
+    assert load_config({"memory_limit": "1MB"}).memory_limit == 1_000_000
+
+
 def test_arguments_win_over_the_environment_which_wins_over_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,6 +134,7 @@ def test_a_disk_that_cannot_be_written_is_an_error(tmp_path: Path, interrupted: 
 def test_the_folder_goes_with_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("streame.core.config.MEMORY_LIMIT_MIN", 1)
     frames = [rows(*range(100)) for _ in range(3)]
     stream = st.scan_frames(frames, schema=SCHEMA, name="rows").group_by("k", emit="on_close").agg(n=pl.len())
     stream.sink_csv(tmp_path / "out.csv").run(memory_limit=1)

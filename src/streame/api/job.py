@@ -16,6 +16,7 @@ from streame.api.checkpoints import Beginning, claimed
 from streame.api.job_handle import JobHandle, JobStatus, Loops, refuse_to_block
 from streame.core.changes import DIFF
 from streame.core.config import load_config
+from streame.core.failpoints import check_failpoints
 from streame.errors import PlanError
 from streame.io.deadletter_files import DeadLetterFiles
 from streame.io.file_sinks import FileOutput
@@ -178,6 +179,7 @@ class Job:
             >>> handle.wait(timeout=10), handle.status().rows_out
             (True, 2)
         """
+        check_failpoints()
         config = load_config(settings)
         if config.switch_interval_us is not None:
             sys.setswitchinterval(config.switch_interval_us / 1e6)

@@ -46,6 +46,9 @@ class Config:
     switch_interval_us: int | None = None
 
 
+MEMORY_LIMIT_MIN = 1_000_000
+"""Below this a job does not get smaller, only slower: nearly every row is read from disk and written back."""
+
 TEXTS = frozenset({"checkpoints"})
 """The settings that are texts."""
 
@@ -76,15 +79,27 @@ def load_config(arguments: Mapping[str, Any], environment: Mapping[str, str] | N
                     f"the setting {name!r} {where} does not exist; there are {', '.join(SETTINGS)}"
                 )
             _set(values, name, value, where)
+    if arguments.get("checkpoint_interval") is not None and "checkpoints" not in values:
+        raise PlanError("checkpoint_interval is about checkpoints; give checkpoints= as well")
     return Config(**values)
 
 
 def _set(values: dict[str, Any], name: str, value: Any, where: str) -> None:
     if f"{name}_us" in Config.__dataclass_fields__:
         values[f"{name}_us"] = duration_us(value, where=f"the setting {name!r} {where}")
+        if name == "checkpoint_interval" and not values[f"{name}_us"]:
+            raise PlanError(
+                f"the setting {name!r} {where} is {value!r}, which leaves no time for rows; give a duration such as "
+                '"100ms" or "5s"'
+            )
         return
     if name == "memory_limit":
         values[name] = size_bytes(value, where=f"the setting {name!r} {where}")
+        if values[name] < MEMORY_LIMIT_MIN:
+            raise PlanError(
+                f"the setting {name!r} {where} is {value!r}; give at least 1MB, better a tenth of what the state takes: "
+                "below that a job does not get smaller, only slower"
+            )
         return
     if name in TEXTS:
         values[name] = _text(name, value, where)

@@ -12,6 +12,7 @@ separated by commas. Without a number it is the first time. The actions:
 Their names are those of the steps of a checkpoint, and of the log of a source (`ARCHITECTURE.md`).
 """
 
+import difflib
 import errno
 import os
 import threading
@@ -31,6 +32,40 @@ _ERRORS = {"error": errno.EIO, "enospc": errno.ENOSPC}
 _ACTIONS = {"exit", "sleep", "torn", *_ERRORS}
 
 
+NAMES = (
+    "R0.after",
+    "R0.before",
+    "R0.synced",
+    "R1.after",
+    "R1.write",
+    "R1.written",
+    "S0.after",
+    "S1.after",
+    "S1.write",
+    "S1.written",
+    "S2.after",
+    "S3.after",
+    "S3.renamed",
+    "S4.after",
+    "S4.write",
+    "S4.written",
+    "S5.after",
+    "S6.after",
+    "S7.after",
+    "S7.before",
+    "S8.after",
+    "S9.after",
+    "S9.removed",
+    "S9.synced",
+    "W1.after",
+    "W1.write",
+    "W2.after",
+    "W3.after",
+    "W4.after",
+)
+"""Of all failpoints."""
+
+
 @dataclass(slots=True)
 class _Armed:
     """What is to happen at one place.
@@ -48,6 +83,7 @@ class _Armed:
 
 _lock = threading.Lock()
 _armed: dict[str, list[_Armed]] = {}
+_refused: list[PlanError] = []
 
 
 def arm(text: str) -> None:
@@ -62,13 +98,14 @@ def arm(text: str) -> None:
     armed: dict[str, list[_Armed]] = {}
     for part in filter(None, text.split(",")):
         name, action, seconds, nth, *rest = _fields(part)
-        if action not in _ACTIONS or not nth.isdigit() or not _is_number(seconds) or rest:
+        if action not in _ACTIONS or not nth.isdigit() or int(nth) < 1 or not _is_number(seconds) or rest:
             raise PlanError(
                 f"{VARIABLE}: {part!r} is no failpoint; write NAME:ACTION:TIMES with an action of "
-                f"{', '.join(sorted(_ACTIONS))} (sleep:SECONDS), such as S5.after:exit:3"
+                f"{', '.join(sorted(_ACTIONS))} (sleep:SECONDS), such as S5.after:exit:3, and TIMES from 1 on"
             )
         armed.setdefault(name, []).append(_Armed(action, float(seconds), int(nth)))
     with _lock:
+        _refused.clear()
         _armed.clear()
         _armed.update(armed)
 
@@ -77,6 +114,32 @@ def arm_from(environment: Mapping[str, str]) -> None:
     """Arm what the environment variable says, if it is there."""
     if VARIABLE in environment:
         arm(environment[VARIABLE])
+
+
+def _arm_at_import() -> None:
+    """An import does not fail: what is wrong with the variable is said when a job is run."""
+    try:
+        arm_from(os.environ)
+    except PlanError as error:
+        _refused.append(error)
+
+
+def check_failpoints() -> None:
+    """Refuse what cannot happen.
+
+    Raises:
+        PlanError: when the environment variable cannot be understood, or there is no failpoint of a name.
+    """
+    if _refused:
+        raise PlanError(str(_refused[0]))
+    for name in _armed:
+        if name not in NAMES:
+            close = difflib.get_close_matches(name, NAMES, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ";"
+            raise PlanError(
+                f"{VARIABLE}: there is no failpoint {name!r}, so nothing would happen there{hint} "
+                f"There are {', '.join(NAMES)}"
+            )
 
 
 def failpoint(name: str) -> None:
@@ -153,4 +216,4 @@ def _is_number(text: str) -> bool:
         return False
 
 
-arm_from(os.environ)
+_arm_at_import()

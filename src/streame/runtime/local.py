@@ -1,5 +1,6 @@
 """A job in this process: a thread for every task, one error for all, and an end that is bounded."""
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from streame.runtime.operators.sink import SinkOperator
 from streame.runtime.restoring import restore
 from streame.runtime.source_task import SourceTask
 from streame.runtime.task import Task
-from streame.state.checkpoint.plan_difference import check_plan
+from streame.state.checkpoint.plan_difference import check_plan, unknown
 
 FAILED_TIMEOUT_S = 10.0
 """How long the tasks of a failed job are waited for: nothing is left for them to work on."""
@@ -30,6 +31,9 @@ WAIT_S = 0.1
 """How often a waiting caller looks whether a stop takes too long."""
 
 State = Literal["running", "degraded", "stopping", "finished", "failed"]
+
+
+log = logging.getLogger("streame")
 
 
 class LocalRun:
@@ -114,6 +118,8 @@ class LocalRun:
                 source.isolation = self._isolation
         if recovered is not None:
             differences = check_plan(recovered.plan, durable.plan, durable.allow_dropped)
+            for line in unknown(differences, durable.allow_dropped):
+                log.warning("%s", line)
             kept = {each.name for each in differences if each.fate == "kept"}
             restore(self._tasks, self._graph, recovered, kept, self._clock)
             self._resumed = True

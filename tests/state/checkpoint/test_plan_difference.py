@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from streame.errors import PlanChanged
-from streame.state.checkpoint.plan_difference import check_plan, compare_plans, describe
+from streame.state.checkpoint.plan_difference import check_plan, compare_plans, describe, unknown
 
 
 def plan(**operators: tuple[str, str]) -> Any:
@@ -65,6 +65,15 @@ def test_the_same_plan_in_another_order_is_kept() -> None:
         ("best", "kept"),
     ]
     assert str(found[1]) == "kept    count (GroupBy)"
+
+
+def test_names_that_are_no_operators_were_not_told() -> None:
+    same = check_plan(BEFORE, BEFORE, ["bset"])
+    (line,) = unknown(same, ["bset", "best"])
+    assert line.startswith("allow_dropped_state names 'bset', which is no operator")
+    assert "did you mean 'best'?" in line
+    with pytest.raises(PlanChanged, match="names 'bset', which is no operator"):
+        check_plan(BEFORE, plan(count=COUNT, the_prices=ASOF), ["bset"])
 
 
 def test_new_operators_begin_empty() -> None:

@@ -127,9 +127,10 @@ def _side(
 
 def _warm(plan: Callable[[st.StreamDataFrame, int], st.StreamDataFrame]) -> None:
     """Run the same job on a few rows: what it loads and starts is no state."""
-    few = pl.DataFrame({"k": [1], "v": [1], "at": [1]}, SCHEMA)
+    number = pl.int_range(20_000, eager=True)  # so many that some of it is put on disk
+    few = pl.DataFrame({"k": number, "v": number, "at": number}, SCHEMA)
     stream = st.scan_frames([few, few], name="rows")
-    st.sink(plan(stream, 2), CountingSink("k")).run(memory_limit=1)
+    st.sink(plan(stream, 2), CountingSink("k")).run(memory_limit="1MB")
 
 
 def _case(name: str, title: str, rows: int, *, table: bool, cold: bool = False) -> Case:

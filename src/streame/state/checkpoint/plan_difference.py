@@ -1,5 +1,6 @@
 """How the plan of a job differs from the one a checkpoint was made with: what is kept, new, dropped and changed."""
 
+import difflib
 import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def check_plan(before: Json, now: Json, allow_dropped: Collection[str] = ()) -> 
         before: the plan that the checkpoint was made with.
         now: the plan of the job.
         allow_dropped: the operators whose state may be lost: those that are dropped, and those that changed and
-            begin anew. Other names do no harm: the same command must do when the job is started again.
+            begin anew. Other names do no harm: the same command must do when the job is started again (see `unknown`).
 
     Raises:
         PlanChanged: when state would be lost that nobody gave up.
@@ -95,8 +96,28 @@ def check_plan(before: Json, now: Json, allow_dropped: Collection[str] = ()) -> 
             f"{describe(differences)}\n"
             "Give the operators their old names and arguments, or allow it with "
             + " ".join(f"--allow-dropped-state {shlex.quote(name)}" for name in refused)
+            + "".join(f"\n{line}" for line in unknown(differences, allow_dropped))
         )
     return differences
+
+
+def unknown(differences: Sequence[Difference], allow_dropped: Collection[str]) -> list[str]:
+    """What to say of names whose state may be lost, but that are neither in the checkpoint nor in the job.
+
+    Args:
+        differences: what becomes of the state of each operator.
+        allow_dropped: the names.
+    """
+    known = [each.name for each in differences]
+    lines = []
+    for name in sorted(set(allow_dropped) - set(known)):
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        lines.append(
+            f"allow_dropped_state names {name!r}, which is no operator of the checkpoint or of the job{hint} "
+            "(if its state was given up in an earlier run, the name can be left out now)"
+        )
+    return lines
 
 
 def _operators(plan: Json) -> dict[str, PlannedOperator]:
