@@ -95,8 +95,9 @@ def test_one_file(folder: Path, form: str) -> None:
 class Kept(TransactionalSink):
     """A sink in memory, and what is wrong with it."""
 
-    def __init__(self, kept: dict[str, Any], wrong: str) -> None:
+    def __init__(self, kept: dict[str, Any], wrong: str, step: Step) -> None:
         self._kept = kept
+        self._step = step
         self._wrong = wrong
 
     def open(self, schema: pl.Schema) -> None:
@@ -131,7 +132,11 @@ class Kept(TransactionalSink):
             return
         pieces = decided.staged.pieces[-1:] if self._wrong == "forgets pieces" else decided.staged.pieces
         frames = [pl.read_ipc_stream(b"".join(self._outbox.read(piece))) for piece in pieces]
+        if self._wrong != "says no step":
+            self._step()
         self._kept.setdefault("rows", []).extend(frames)
+        if self._wrong == "marks the checkpoint in a second step":
+            self._step()
         self._kept["last"] = decided.checkpoint
 
 
@@ -141,6 +146,7 @@ WRONG = [
     "forgets pieces",
     "publishes twice",
     "drops rows when the disk is full",
+    "marks the checkpoint in a second step",
 ]
 
 
@@ -149,7 +155,7 @@ def test_sinks_that_are_wrong_are_found(folder: Path, wrong: str) -> None:
     places: dict[Path, dict[str, Any]] = {}
 
     def make(place: Path, step: Step) -> Kept:
-        return Kept(places.setdefault(place, {}), wrong)
+        return Kept(places.setdefault(place, {}), wrong, step)
 
     def read(place: Path) -> pl.DataFrame:
         rows: list[pl.DataFrame] = places.get(place, {}).get("rows", [])
@@ -160,3 +166,16 @@ def test_sinks_that_are_wrong_are_found(folder: Path, wrong: str) -> None:
             check_transactional_sink(make, read, folder)
     else:
         assert check_transactional_sink(make, read, folder) > 30
+
+
+def test_a_sink_that_never_called_step_passed(folder: Path) -> None:
+    kept: dict[Path, dict[str, Any]] = {}
+
+    def read(place: Path) -> pl.DataFrame:
+        rows: list[pl.DataFrame] = kept.get(place, {}).get("rows", [])
+        return pl.concat([SCHEMA.to_frame(), *rows])
+
+    with pytest.raises(AssertionError, match="publish has never called step"):
+        check_transactional_sink(
+            lambda place, step: Kept(kept.setdefault(place, {}), "says no step", step), read, folder
+        )

@@ -57,8 +57,8 @@ def check_transactional_sink(
     """Check that a sink loses no row, doubles none and shows none too early, wherever the process ends.
 
     Args:
-        make: a sink that writes to a folder of its own, which is made; it gets a function too, which it may call
-            between its steps: there it will be interrupted as well. `SteppedDisk` does so for a sink of files.
+        make: a sink that writes to a folder of its own, which is made; it gets a function too, which it must call
+            between its steps: only there is it interrupted within `publish`. `SteppedDisk` does so for a sink of files.
         read: the rows that readers of that folder see, in order, none if nothing is there.
         folder: an empty one for the output of all these runs.
         frames: at least three, of one schema, with at least one row each.
@@ -68,24 +68,29 @@ def check_transactional_sink(
         How many runs there were.
 
     Raises:
-        AssertionError: when the rows are others; it says where the process had ended.
+        AssertionError: when the rows are others; it says where the process had ended. Or when `publish` has never
+            called the function: then nothing is known of a process that ends within it.
     """
-    runs = 0
+    runs, stepped = 0, set[str]()
     for crash_at in count():
         place = folder / f"crash-{crash_at}"
-        if not _Trial(make, read, place, frames).survives([crash_at]):
+        if not _Trial(make, read, place, frames, stepped).survives([crash_at]):
             break
         runs += 1
         for second in count() if twice else ():
             place = folder / f"crash-{crash_at}-{second}"
-            if not _Trial(make, read, place, frames).survives([crash_at, second]):
+            if not _Trial(make, read, place, frames, stepped).survives([crash_at, second]):
                 break
             runs += 1
     for full_at in count():
         place = folder / f"full-{full_at}"
-        if not _Trial(make, read, place, frames).survives([], full_at):
+        if not _Trial(make, read, place, frames, stepped).survives([], full_at):
             break
         runs += 1
+    assert "publish" in stepped, (
+        "publish has never called step, so that the process never ended within it, and nothing is known of that; call "
+        "the function that make gets before each thing that publish does to the outside, or write through SteppedDisk"
+    )
     return runs
 
 
@@ -202,6 +207,8 @@ class _Trial:
     read: Read
     place: Path
     frames: Sequence[pl.DataFrame]
+    stepped: set[str]
+    calling: str = ""
     decided: list[Decided] = field(default_factory=list)
     decided_frames: int = 0
     steps: int = 0
@@ -228,7 +235,7 @@ class _Trial:
 
     def _crashes(self, outbox: MemoryOutbox, where: str) -> bool:
         """Run until the end of the rows, or of the process: a full disk ends it while it begins."""
-        sink = self.make(self.place, self._inner)
+        sink = self.make(self.place, self._of_sink)
         try:
             self._run(sink, outbox, where)
         except (Crashed, Exception) as error:
@@ -284,11 +291,14 @@ class _Trial:
         """Call again after a full disk, as the engine does."""
         for _ in range(2):
             self._outer()
+            self.calling = call.__name__
             try:
                 return call(*arguments)
             except Exception as error:
                 if not is_full_disk(error):
                     raise
+            finally:
+                self.calling = ""
         raise AssertionError(f"{call.__name__} fails a second time")
 
     def _outer(self) -> None:
@@ -298,8 +308,13 @@ class _Trial:
             raise Crashed
         self.steps += 1
 
+    def _of_sink(self) -> None:
+        """A step of the sink itself."""
+        self.stepped.add(self.calling)
+        self._inner()
+
     def _inner(self) -> None:
-        """A step of the sink."""
+        """A step of the sink, or of its outbox."""
         self._outer()
         if self.full_at is not None and self.steps > self.full_at and not self.full:
             self.full = True
