@@ -1,9 +1,12 @@
 """What is lost, doubled, changed or out of order between two outputs."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
 from streame.cli.chaos.compare import Difference, Expectation, compare
+from streame.cli.chaos.proof import Row, nothing_resumed
 from streame.core.changes import DIFF
 
 ROWS = pl.DataFrame({"key": [1, 2, 1, 3], "seq": [1, 1, 2, 1], "tags": [["a"], [], None, ["b", "c"]]})
@@ -96,3 +99,10 @@ def test_floats_that_differ_do_count() -> None:
         1,
         0,
     )
+
+
+def test_that_nothing_was_resumed_was_not_told() -> None:
+    never = Row("SIGKILL at random", 2, 3, 3, 0, *[0] * 7)
+    assert nothing_resumed([]) is nothing_resumed([replace(never, restarts=0)]) is None
+    assert nothing_resumed([never, replace(never, resumed=1)]) is None
+    assert "none of 6 restarts went on from a checkpoint" in str(nothing_resumed([never, never]))

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from streame.cli.chaos.campaign import Campaign, Settings, Undisturbed
 from streame.cli.chaos.outputs import replaced_names
-from streame.cli.chaos.proof import as_data, lines, rows, table, troubles, unreached
+from streame.cli.chaos.proof import as_data, lines, nothing_resumed, rows, table, troubles, unreached
 from streame.cli.chaos.run import Tried
 from streame.cli.failure import ExitCode, UsageError, told
 from streame.cli.load import load_job
@@ -197,6 +197,8 @@ class _Show:
             self.say(f"no run came to these failpoints: {', '.join(missed)}", "yellow")
         if self._settings.failpoints != "none":
             self.say(f"not reached, as no source of the job goes through a log: {', '.join(untried)}", "dim")
+        if warning := nothing_resumed(found):
+            self.say(warning, "yellow")
         bad = [each.script.name for each in self.tried if not each.is_good]
         settings = self._settings
         again = _again(sys.argv[1:], settings.seed)

@@ -80,6 +80,18 @@ def rows(tried: Sequence[Tried]) -> list[Row]:
     return [_row(TITLES[kind], found) for kind, found in kinds if found]
 
 
+def nothing_resumed(found: Iterable[Row]) -> str | None:
+    """What to say where jobs were started again, but none went on from a checkpoint: little has been shown then."""
+    found = list(found)
+    restarts = sum(row.restarts for row in found)
+    if not restarts or any(row.resumed for row in found):
+        return None
+    return (
+        f"none of {restarts:,} restarts went on from a checkpoint, so this shows nothing about resuming; give the job more "
+        "rows, or a shorter --interval"
+    )
+
+
 def _row(kind: str, tried: Sequence[Tried]) -> Row:
     processes = [outcome for each in tried for _, outcome in each.outcomes]
     again = [outcome for each in tried for _, outcome in each.outcomes[1:]]
