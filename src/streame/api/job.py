@@ -104,7 +104,7 @@ class Job:
             parallelism: instances of every keyed operator (1).
             channel_rows: rows that may wait between two tasks (262,144).
             channel_bytes: bytes that may wait between two tasks (64 MiB).
-            memory_limit: how much memory the state of keyed verbs may take (`"1GB"`); what is beyond it is on disk.
+            memory_limit: how much memory the state of keyed verbs may take (`"1GB"`, at least `"1MB"`); the rest is on disk.
             shutdown_timeout: how long a stop may take before it is given up (`"60s"`).
             switch_interval: how long one Python thread may keep the others waiting; lower it for latency beside
                 Python code that loops. It holds for the whole process.
