@@ -204,7 +204,7 @@ def test_damage_that_nobody_can_have_seen_is_put_aside(path: str, tmp_path: Path
 
 def test_the_only_checkpoint_being_damaged_stops_the_job(tmp_path: Path) -> None:
     with_checkpoints(tmp_path, 1, with_output=False)
-    with pytest.raises(CheckpointDamaged, match="there is no older one"):
+    with pytest.raises(CheckpointDamaged, match="there is no older valid one"):
         damage_and_recover(tmp_path, "m/1.json")
 
 

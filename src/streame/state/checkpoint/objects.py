@@ -120,6 +120,8 @@ class ObjectCheckpoints(CheckpointStore):
         assert self._epoch
         self._last, self._known = find(self._place())
         self._published = self._last.manifest.number
+        if not self._last.empty and any(output.shows for output in self._last.manifest.history):
+            self._announce()
         return None if self._last.empty else recovered(self._spool, self._last.manifest)
 
     def write(self, draft: Draft) -> Written:
@@ -172,9 +174,8 @@ class ObjectCheckpoints(CheckpointStore):
         self._attempts += 1
         staged = {name: Staged(tuple(each.pieces), each.note) for name, each in draft.staged.items()}
         output = Output(number, staged, draft.acknowledges, draft.at_us)
-        if output.shows and not self._shown:
-            self._store.put_new(SHOWN, SHOWN_BYTES)
-            self._shown = True
+        if output.shows:
+            self._announce()
         pack = Cutting(self._store, f"state/{number}/{self._epoch}.{self._attempts}")
         operators = send_pack(pack, last, draft.operators, hints=draft.hints)
         packs = {file.path: file for file in [*last.packs, *pack.files]}
@@ -192,6 +193,12 @@ class ObjectCheckpoints(CheckpointStore):
         self._unclaimed.difference_update(file.path for file in files)
         state = sum(chunk.length for chunk in chunks_of(manifest.operators))
         return Written(number, sum(file.length for file in pack.files) + len(content), state)
+
+    def _announce(self) -> None:
+        """Say for ever that something of this store may be seen; there is a manifest by then, if only an empty one."""
+        if not self._shown:
+            self._store.put_new(SHOWN, SHOWN_BYTES)
+            self._shown = True
 
     def _decide(self, number: int, content: bytes) -> None:
         """From here on the checkpoint counts, if it is the highest."""

@@ -13,6 +13,7 @@ from streame.state.checkpoint.decide import (
     ForeignJob,
     Fresh,
     LookAt,
+    Lost,
     NewerFormat,
     Resume,
     Sound,
@@ -26,11 +27,11 @@ from streame.state.checkpoint.sealed import seal
 from streame.storage.disk import Disk, Files
 
 SHOWN = "SHOWN"
-"""A file that is there once a checkpoint was begun of which something will be published or acknowledged."""
+"""A file that is there once a checkpoint was decided of which something will be published or acknowledged, and before it is."""
 
 SHOWN_BYTES = seal("shown", b"something may have been published or acknowledged")
 
-Refusal: TypeAlias = Damaged | ForeignJob | NewerFormat
+Refusal: TypeAlias = Damaged | ForeignJob | Lost | NewerFormat
 
 _MANIFEST = re.compile(r"([1-9]\d*)\.json")
 
@@ -108,6 +109,8 @@ def recover(disk: Disk, job: str) -> tuple[Manifest | None, dict[int, Manifest]]
         case Resume(number, behind):
             manifest = found.manifests[number]
             _make_last(disk, manifest)
+            if any(output.shows for output in manifest.history):
+                announce(disk)
             _put_aside(disk, found, number, behind)
             failpoint("R0.after")
             return manifest, {each: known for each, known in found.manifests.items() if each <= number}
@@ -141,6 +144,13 @@ def refused(decision: Refusal, job: str | None) -> CheckpointError:
                 f"checkpoint {number}: {why}. It was not going back to an older one: {because}. "
                 "Restore the damaged file from a backup, or go on from a savepoint in a new folder"
             )
+        case Lost():
+            return CheckpointDamaged(
+                f"all checkpoints are gone: {SHOWN} says that output of one may have been published, or rows acknowledged "
+                "to their source, but there is no m/<n>.json. A job that began anew could lose rows or write them twice. "
+                "Restore m/ from a backup, go on from a savepoint in a new folder, or begin anew with a new folder and an "
+                "output of its own"
+            )
         case ForeignJob(number, other):
             return CheckpointError(
                 f"checkpoint {number} is one of job {other!r}, not of {job!r}; "
@@ -151,6 +161,27 @@ def refused(decision: Refusal, job: str | None) -> CheckpointError:
                 f"checkpoint {newer.number} has format {newer.version}, which this version of Streame does not know; "
                 "update Streame"
             )
+
+
+def prepare_announcement(disk: Disk) -> None:
+    """Write the file that will say that something may have been seen, so that nothing needs room once that is decided."""
+    if disk.size(SHOWN) is None:
+        disk.write(f"{SHOWN}.tmp", [SHOWN_BYTES])
+        must_last(disk.sync, f"{SHOWN}.tmp")
+
+
+def announce(disk: Disk, *, prepared: bool = False) -> None:
+    """Say for ever that something of this store may have been published or acknowledged: its manifest lasts, and is not out.
+
+    Args:
+        disk: where.
+        prepared: whether `prepare_announcement` was called.
+    """
+    if disk.size(SHOWN) is None:
+        if not prepared:
+            prepare_announcement(disk)
+        disk.rename(f"{SHOWN}.tmp", SHOWN)
+        must_last(disk.sync_directory, "")
 
 
 def _make_last(disk: Disk, manifest: Manifest) -> None:

@@ -22,7 +22,7 @@ from streame.state.checkpoint.ownership import claim
 from streame.state.checkpoint.packs import FIRST_LINE, checked_chunk
 from streame.state.checkpoint.recovery import (
     SHOWN,
-    SHOWN_BYTES,
+    announce,
     look_for_checkpoint,
     manifest_numbers,
     manifest_path,
@@ -124,10 +124,6 @@ def copy_checkpoint(source: Files, manifest: Manifest, target: Disk) -> Manifest
         must_last(target.sync, f"{path}.tmp")
         target.rename(f"{path}.tmp", path)
         must_last(target.sync_directory, path.rpartition("/")[0])
-    if any(output.shows for output in manifest.history):
-        target.write(SHOWN, [SHOWN_BYTES])
-        must_last(target.sync, SHOWN)
-        must_last(target.sync_directory, "")
     copy = replace(
         manifest, attempt=1, history=manifest.history[-1:], packs=packing.packs, operators=packing.operators()
     )
@@ -135,6 +131,8 @@ def copy_checkpoint(source: Files, manifest: Manifest, target: Disk) -> Manifest
     must_last(target.sync, f"{manifest_path(number)}.tmp")
     target.rename(f"{manifest_path(number)}.tmp", manifest_path(number))
     must_last(target.sync_directory, "m")
+    if any(output.shows for output in manifest.history):
+        announce(target)
     return copy
 
 
@@ -149,7 +147,7 @@ def adopt_savepoint(savepoint: Path, job: str, target: Disk) -> None:
     Raises:
         CheckpointError: when the savepoint cannot be used; says why.
     """
-    if manifest_numbers(target):
+    if manifest_numbers(target) or target.size(SHOWN) is not None:
         return
     manifest = last_checkpoint(LocalDisk(savepoint), str(savepoint))
     if manifest.job != job:
