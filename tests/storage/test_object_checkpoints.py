@@ -250,7 +250,9 @@ def _begin_elsewhere(bucket: Bucket, folder: Path, number: int) -> None:
         world.assert_complete()
     assert min(world.published) > number
     world.records = 10
-    Process(world, "third", savepoint=folder / "removed since").run()
+    with pytest.raises(CheckpointError, match="there is no savepoint"):
+        Process(world, "nobody", savepoint=folder / "removed since").begin()
+    Process(world, "third", savepoint=folder).run()
     world.assert_complete()
     with pytest.raises(CheckpointError, match="savepoint of job 'copying', not of 'another'"):
         ObjectCheckpoints(ObjectStore(MemoryBucket()), "another", "x", savepoint=folder).claim()

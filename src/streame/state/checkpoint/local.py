@@ -13,7 +13,7 @@ from streame.state.checkpoint.outbox import LocalOutbox
 from streame.state.checkpoint.ownership import claim
 from streame.state.checkpoint.packs import read_leaf
 from streame.state.checkpoint.recovery import recover
-from streame.state.checkpoint.savepoints import adopt_savepoint
+from streame.state.checkpoint.savepoints import Check, adopt_savepoint, any_plan
 from streame.state.checkpoint.store import (
     CheckpointStore,
     Draft,
@@ -35,14 +35,21 @@ class LocalCheckpoints(CheckpointStore):
         job: the name of the job.
         disk: the folder as a disk, for tests.
         savepoint: the folder of a savepoint, from which the job begins if it has no checkpoint yet.
+        check: raises when the job cannot go on with the plan of the savepoint.
     """
 
     def __init__(
-        self, folder: Path, job: str, disk: Disk | None = None, *, savepoint: Path | None = None
+        self,
+        folder: Path,
+        job: str,
+        disk: Disk | None = None,
+        *,
+        savepoint: Path | None = None,
+        check: Check = any_plan,
     ) -> None:
         self._where, self._job = str(folder), job
         self._disk = disk or LocalDisk(folder)
-        self._savepoint = savepoint
+        self._savepoint, self._check = savepoint, check
         self._writer = CheckpointWriter(self._disk, job, None)
         self._known: dict[int, Manifest] = {}
         self._unclaimed: set[str] = set()
@@ -59,7 +66,7 @@ class LocalCheckpoints(CheckpointStore):
         assert self._release is not None
         try:
             if self._savepoint is not None:
-                adopt_savepoint(self._savepoint, self._job, self._disk)
+                adopt_savepoint(self._savepoint, self._job, self._disk, self._where, self._check)
             manifest, self._known = recover(self._disk, self._job)
         except OSError as error:
             raise CheckpointError(f"{self._where}: checkpoints cannot be read: {error}") from error
