@@ -77,11 +77,17 @@ def read_store(disk: Disk, job: str | None) -> Found:
     Args:
         disk: where.
         job: the name of the job that asks; `None` for whoever only looks.
+
+    Raises:
+        CheckpointError: when a manifest cannot be read: nobody knows whether it is damaged.
     """
     facts: dict[int, Fact] = {}
     manifests = {}
     for number in manifest_numbers(disk):
-        match decode_manifest(_bytes_of(disk, manifest_path(number)), number, job):
+        data = _bytes_of(disk, manifest_path(number))
+        if data is None:
+            continue  # the job has deleted it since
+        match decode_manifest(data, number, job):
             case Manifest() as manifest:
                 manifests[number] = manifest
                 facts[number] = Sound(shown_by(manifest))
@@ -217,9 +223,14 @@ def _quarantine(disk: Disk, path: str) -> None:
     must_last(disk.sync_directory, folder)
 
 
-def _bytes_of(disk: Disk, path: str) -> bytes:
-    """All of a file; nothing if it cannot be read, which no seal allows."""
+def _bytes_of(disk: Disk, path: str) -> bytes | None:
+    """All of a file; `None` if it is not there."""
     try:
         return disk.read(path)
-    except OSError:
-        return b""
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CheckpointError(
+            f"the manifest {path} cannot be read ({error}), so nobody knows whether it is damaged; nothing was changed. "
+            "Check its rights and the disk, and try again"
+        ) from error

@@ -103,7 +103,12 @@ def last_checkpoint(disk: Disk, where: str) -> Manifest:
     Raises:
         CheckpointError: when there is none.
     """
-    found, decision = look_for_checkpoint(disk, None)
+    try:
+        found, decision = look_for_checkpoint(disk, None)
+    except OSError as error:
+        raise CheckpointError(
+            f"{where}: it cannot be read ({error}); give a folder of checkpoints, or check the rights of this user"
+        ) from error
     match decision:
         case Resume(number, _):
             return found.manifests[number]
