@@ -6,7 +6,7 @@ import pytest
 
 from streame.errors import CheckpointDamaged
 from streame.state.checkpoint.local import LocalCheckpoints
-from tests.state.checkpoint.counting_job import JOB
+from tests.state.checkpoint.counting_job import JOB, write_checkpoint
 from tests.state.checkpoint.test_local import opened, with_checkpoints
 
 
@@ -24,6 +24,28 @@ def test_a_job_does_not_begin_anew_because_all_manifests_were_lost(
     for savepoint in (None, tmp_path / "saved"):
         store = LocalCheckpoints(tmp_path / "job", JOB, savepoint=savepoint)
         store.claim()
-        with pytest.raises(CheckpointDamaged, match=r"all checkpoints are gone: SHOWN says .* Restore m/"):
+        with pytest.raises(
+            CheckpointDamaged, match=r"/job: all checkpoints are gone: SHOWN says .* Restore m/"
+        ):
             store.recover()
         store.release()
+
+
+def test_a_crash_between_the_decision_and_telling_it_is_made_up_for(tmp_path: Path) -> None:
+    with_checkpoints(tmp_path, 1)
+    (tmp_path / "SHOWN").unlink()
+    store = opened(tmp_path)
+    recovered = store.recover()
+    assert recovered is not None
+    assert recovered.number == 1
+    assert (tmp_path / "SHOWN").exists()  # before anything is published
+
+
+def test_a_crash_before_the_first_decision_is_no_loss(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    assert store.recover() is None
+    write_checkpoint(store, 1)
+    (tmp_path / "SHOWN").rename(tmp_path / "SHOWN.tmp")  # as it is before the manifest has its name
+    (tmp_path / "m/1.json").rename(tmp_path / "m/1.json.tmp")
+    store.release()
+    assert opened(tmp_path).recover() is None

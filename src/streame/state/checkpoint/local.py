@@ -5,7 +5,7 @@ from pathlib import Path
 
 from streame.core.disk_room import DiskRoom
 from streame.core.staging import Decided, Outbox, Staged
-from streame.errors import CheckpointError
+from streame.errors import CheckpointDamaged, CheckpointError
 from streame.state.checkpoint.attempt_file import AttemptFile
 from streame.state.checkpoint.collect import collect
 from streame.state.checkpoint.manifest import Manifest, SavedState
@@ -67,7 +67,7 @@ class LocalCheckpoints(CheckpointStore):
         try:
             if self._savepoint is not None:
                 adopt_savepoint(self._savepoint, self._job, self._disk, self._where, self._check)
-            manifest, self._known = recover(self._disk, self._job)
+            manifest, self._known = self._recover()
         except OSError as error:
             raise CheckpointError(f"{self._where}: checkpoints cannot be read: {error}") from error
         if manifest is None:
@@ -122,6 +122,12 @@ class LocalCheckpoints(CheckpointStore):
         if self._release is not None:
             self._release()
             self._release = None
+
+    def _recover(self) -> tuple[Manifest | None, dict[int, Manifest]]:
+        try:
+            return recover(self._disk, self._job)
+        except CheckpointDamaged as error:
+            raise CheckpointDamaged(f"{self._where}: {error}") from error
 
     def _last_number(self) -> int:
         return self._writer.last.number if self._writer.last else 0
