@@ -35,6 +35,10 @@ class Job:
             raise
         return self
 
+    def branch(self) -> "Job":
+        """Another job that begins from a savepoint of this one, taken now."""
+        return Job(self.make, list(self.decided), self.box, self.checkpoint)
+
     def write(self, *numbers: int) -> "Job":
         self.sink.write(pl.DataFrame({"n": numbers}, SCHEMA))
         return self

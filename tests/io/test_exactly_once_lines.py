@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import streame as st
-from streame.errors import PlanError, SinkRegressed
+from streame.errors import ConnectorError, PlanError, SinkRegressed
 from streame.io.console import ConsoleSink
 from streame.io.file_sinks import file_sink
 from streame.io.formats.encoders import CsvEncoder, Encoder, IpcEncoder, NdjsonEncoder, ParquetEncoder
@@ -67,10 +67,32 @@ def test_a_file_is_brought_to_its_committed_length(tmp_path: Path, form: str, le
     before = path.read_bytes()
     job.write(*range(3, 30)).commit().crash()
     whole = path.read_bytes()
-    for left in (before + whole[len(before) :][:length], whole + b"more", before + b"\0" * 40, before):
+    for left in (before + whole[len(before) :][:length], before + b"\0" * (len(whole) - len(before)), before):
         path.write_bytes(left)
         job.start().crash()
         assert path.read_bytes() == whole
+
+
+@LINE_FORMS
+def test_a_file_that_another_job_has_gone_on_with_is_not_cut_off(tmp_path: Path, form: str) -> None:
+    path = tmp_path / f"out.{form}"
+    old = line_file(path).start().write(1).commit()
+    new = old.branch()
+    old.commit().crash()
+    new.start().write(2).commit().crash()
+    with pytest.raises(ConnectorError, match=r"ends at .* or of another job that went on from a checkpoint"):
+        old.start()
+    assert lines(path) == [1, 2]
+    new.start().write(3).end()
+    assert lines(path) == [1, 2, 3]
+
+
+def test_a_file_that_holds_rows_of_another_job_in_the_place_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    job = line_file(path).start().write(1).commit().write(2).commit().write(3).commit().crash()
+    path.write_text("n\n1\n7\n")
+    with pytest.raises(ConnectorError, match="bytes 4 to 6 are not what was written for checkpoint 2"):
+        job.start()
 
 
 def test_a_file_is_built_again_from_what_is_kept(tmp_path: Path) -> None:

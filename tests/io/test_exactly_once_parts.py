@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,39 @@ def test_a_directory_that_is_ahead_of_the_checkpoints(tmp_path: Path) -> None:
         ConnectorError, match="holds the output of checkpoint 2, but the newest checkpoint is 1"
     ):
         job.start()
+
+
+@pytest.mark.parametrize("empty", [1, 2])
+@pytest.mark.parametrize("kept", [2, 9])
+def test_going_back_to_the_job_of_a_savepoint_does_not_double_rows(
+    tmp_path: Path, empty: int, kept: int
+) -> None:
+    old = parts(tmp_path).start().write(1).commit()
+    new = old.branch()
+    for _ in range(empty):  # as a stop makes one
+        old.commit()
+    old.crash()
+    new.start().write(2).commit().crash()
+    old.decided = old.decided[-kept:]
+    with pytest.raises(ConnectorError, match="holds output of another job that went on from a checkpoint"):
+        old.start()
+    assert rows(tmp_path) == [1, 2]
+    new.start().write(3).end()
+    assert rows(tmp_path) == [1, 2, 3]
+
+
+def test_going_back_when_both_jobs_have_gone_on(tmp_path: Path) -> None:
+    old = parts(tmp_path).start().write(1).commit()
+    new = old.branch()
+    old.commit().commit().crash()
+    new.start().write(2)
+    new.decide()
+    new.crash()
+    old.start().write(7).commit().crash()
+    new.decided.append(Decided(9, replace(new.decided[-1].staged, pieces=())))
+    with pytest.raises(ConnectorError, match="holds output of another job that went on from a checkpoint"):
+        new.start()
+    assert rows(tmp_path) == [1, 7]
 
 
 def test_output_of_another_job_is_not_added_to(tmp_path: Path) -> None:

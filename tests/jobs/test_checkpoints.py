@@ -141,6 +141,45 @@ def test_a_savepoint_needs_checkpoints(tmp_path: Path) -> None:
         job.run(savepoint=tmp_path / "savepoint")
 
 
+def summed(out: Path, upto: int) -> st.Job:
+    return st.job([windows(upto, ends=False).sink_parquet(out)], name="summed")
+
+
+def test_a_refused_start_does_not_take_the_savepoint(tmp_path: Path) -> None:
+    place = tmp_path / "checkpoints"
+    for upto in (50, 103):
+        run_until(summed(tmp_path / "out", upto), has_read(53 if upto == 103 else 50), checkpoints=place)
+        make_savepoint(place, tmp_path / f"saved at {upto}")
+    new, sink = tmp_path / "new", "sink out"
+    with pytest.raises(PlanChanged, match="would be lost"):
+        summed(tmp_path / "other", 150).run(checkpoints=new, savepoint=tmp_path / "saved at 50")
+    run_until(
+        summed(tmp_path / "other", 150), has_read(150 - 103),
+        checkpoints=new, savepoint=tmp_path / "saved at 103", allow_dropped_state=[sink],
+    )  # fmt: skip
+
+
+def test_a_savepoint_that_is_passed_over_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    place, saved, out = tmp_path / "checkpoints", tmp_path / "saved", tmp_path / "out"
+    caplog.set_level("INFO", "streame")
+    job = windows(50, ends=False).sink_parquet(out, name="out")
+    run_until(job, has_read(50), checkpoints=place)
+    make_savepoint(place, saved)
+    shutil.rmtree(place)
+    for begin in (saved, saved):
+        run_until(job, has_read(0), checkpoints=place, savepoint=begin)
+    told = [record for record in caplog.records if "goes on from its own checkpoint" in record.getMessage()]
+    assert [record.levelname for record in told] == ["INFO"]
+    caplog.clear()
+    other = windows(50, ends=False).sink_parquet(tmp_path / "other", name="out")
+    run_until(other, has_read(50), checkpoints=tmp_path / "begun anew")
+    run_until(other, has_read(0), checkpoints=tmp_path / "begun anew", savepoint=saved)
+    told = [record for record in caplog.records if "goes on from its own checkpoint" in record.getMessage()]
+    assert [record.levelname for record in told] == ["WARNING"]
+    with pytest.raises(CheckpointError, match="there is no savepoint"):
+        job.run(checkpoints=place, savepoint=tmp_path / "nothing")
+
+
 def changed(upto: int) -> st.StreamDataFrame:
     """As `windows`, but for the sum."""
     stream = st.scan(Feed(upto, ends=True), name="feed", event_time="at")

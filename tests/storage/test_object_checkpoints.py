@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from streame.core.staging import Staged
-from streame.errors import CheckpointError, Superseded
+from streame.errors import CheckpointDamaged, CheckpointError, Superseded
 from streame.state.checkpoint import object_outbox, object_packs, spool
 from streame.state.checkpoint.inspection import list_checkpoints, read_checkpoint, verify_checkpoints
 from streame.state.checkpoint.local import LocalCheckpoints
@@ -250,7 +250,9 @@ def _begin_elsewhere(bucket: Bucket, folder: Path, number: int) -> None:
         world.assert_complete()
     assert min(world.published) > number
     world.records = 10
-    Process(world, "third", savepoint=folder / "removed since").run()
+    with pytest.raises(CheckpointError, match="there is no savepoint"):
+        Process(world, "nobody", savepoint=folder / "removed since").begin()
+    Process(world, "third", savepoint=folder).run()
     world.assert_complete()
     with pytest.raises(CheckpointError, match="savepoint of job 'copying', not of 'another'"):
         ObjectCheckpoints(ObjectStore(MemoryBucket()), "another", "x", savepoint=folder).claim()
@@ -330,3 +332,16 @@ def test_two_owners_never_write_the_same_bytes() -> None:
     one = repeated(None, 1, 1, "one", JOB)
     assert encode_owned(one) != encode_owned(replace(one, owner="another"))
     assert isinstance(one, Owned)
+
+
+def test_a_store_whose_manifests_were_lost_is_not_begun_anew(bucket: Bucket) -> None:
+    first = checkpoints_of(bucket, "first")
+    first.claim()
+    first.recover()
+    first.write(Draft({"operators": {}}, {}, {}, {"sink": Staged([{"rows": 1}], 1)}))
+    store = ObjectStore(bucket)
+    store.delete(store.names("m"))
+    second = checkpoints_of(bucket, "second")
+    second.claim()
+    with pytest.raises(CheckpointDamaged, match="all checkpoints are gone: SHOWN says"):
+        second.recover()

@@ -20,6 +20,8 @@ from streame.runtime.checkpointing import Durable
 from streame.state.checkpoint.local import LocalCheckpoints
 from streame.state.checkpoint.objects import checkpoints_on_s3
 from streame.state.checkpoint.outbox import file_name
+from streame.state.checkpoint.plan_difference import check_plan
+from streame.state.checkpoint.savepoints import Check
 from streame.state.checkpoint.store import CheckpointStore
 from streame.storage.disk import LocalDisk
 from streame.storage.log import Log
@@ -83,8 +85,11 @@ def claimed(name: str, writes: Sequence[Write], config: Config, beginning: Begin
         "streame": version("streame"),
         "polars": pl.__version__,
     }
-    store = open_store(config.checkpoints, name, beginning.savepoint)
-    durable = Durable(store, plan_identity(writes), settings, tuple(beginning.allow_dropped))
+    plan, allowed = plan_identity(writes), tuple(beginning.allow_dropped)
+    store = open_store(
+        config.checkpoints, name, beginning.savepoint, lambda before: check_plan(before, plan, allowed)
+    )
+    durable = Durable(store, plan, settings, allowed)
     store.claim()
     try:
         return DurableJob(_readable_again(writes, config.checkpoints), durable)
@@ -119,16 +124,19 @@ def _readable_again(writes: Sequence[Write], place: str) -> tuple[Write, ...]:
         raise
 
 
-def open_store(place: str, job: str, savepoint: str | os.PathLike[str] | None) -> CheckpointStore:
+def open_store(
+    place: str, job: str, savepoint: str | os.PathLike[str] | None, check: Check
+) -> CheckpointStore:
     """The store of checkpoints behind a path or a URL.
 
     Args:
         place: a directory, or the URL of an object store.
         job: the name of the job.
         savepoint: the folder of a savepoint to begin from.
+        check: raises when the job cannot go on with the plan of the savepoint.
     """
     begin = None if savepoint is None else local_folder(savepoint, where="savepoint").absolute()
     folder = folder_or_objects(place, where="checkpoints")
     if isinstance(folder, str):
-        return checkpoints_on_s3(folder, job, os.environ, savepoint=begin)
-    return LocalCheckpoints(folder.absolute(), job, savepoint=begin)
+        return checkpoints_on_s3(folder, job, os.environ, savepoint=begin, check=check)
+    return LocalCheckpoints(folder.absolute(), job, savepoint=begin, check=check)

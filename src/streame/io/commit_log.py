@@ -7,7 +7,7 @@ out/_streame/tmp/...                             what is not finished or not dec
 
 import json
 import re
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -252,6 +252,8 @@ class CommitLog:
                 f"{known[-1].checkpoint}, so rows would be written twice; bring the newer checkpoints back, or write "
                 "to another directory with new checkpoints"
             )
+        if known and numbers:
+            self._require_same_past(known)
         parts = [name for name in self._disk.names("") if _ANY_PART.match(name)]
         if parts and not numbers and not written.parts:
             raise ConnectorError(
@@ -259,9 +261,27 @@ class CommitLog:
                 "log would not see them. Move them away, or write to another directory"
             )
 
+    def _require_same_past(self, known: Sequence[Decided]) -> None:
+        """Refuse what a job that began from a savepoint of this one has added: numbers and the sink may be the same."""
+        place = bisect_right([one.checkpoint for one in known], self._numbers[-1])
+        said = _written_before(known[0]) if place == 0 else Written(**known[place - 1].staged.note)
+        notes = {one.checkpoint: one for one in known if one.staged.pieces}
+        recent = self._numbers[bisect_left(self._numbers, known[0].checkpoint) :]
+        unknown = next((number for number in recent if number not in notes), None)
+        last = self._must_read(self._numbers[-1])
+        if unknown is None and (place == 0 or last.written == said) and last.written.parts <= said.parts:
+            return
+        raise ConnectorError(
+            f"{self._directory}: holds output of another job that went on from a checkpoint of this one: "
+            f"{last.written.rows:,} rows in {last.written.parts:,} parts, committed up to checkpoint {last.checkpoint}, "
+            f"where the checkpoints of this job know of {said.rows:,} rows in {said.parts:,} parts"
+            + (f", and of no output of checkpoint {unknown}" if unknown is not None else "")
+            + f"; rows would be written twice. {_WAY_OUT[0].upper()}{_WAY_OUT[1:]}"
+        )
+
     def _require_complete(self, oldest: Decided) -> None:
         """Everything that was written before the oldest kept checkpoint must be there."""
-        before = oldest.staged.note["parts"] - len(oldest.staged.pieces)
+        before = _written_before(oldest).parts
         numbers = self._numbers[: bisect_left(self._numbers, oldest.checkpoint)]
         last = self._must_read(numbers[-1]) if numbers else None
         found = last.written.parts if last else 0
@@ -333,6 +353,13 @@ class CommitLog:
             self._disk.remove_directory(path)
         else:
             self._disk.remove(path)
+
+
+def _written_before(decided: Decided) -> Written:
+    """What had been written before a checkpoint."""
+    written = Written(**decided.staged.note)
+    parts = [Part(**piece) for piece in decided.staged.pieces]
+    return Written(written.sink, written.parts - len(parts), written.rows - sum(part.rows for part in parts))
 
 
 def _suffix(staged: str) -> str:

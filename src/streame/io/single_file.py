@@ -15,6 +15,8 @@ from streame.io.output_file import ENCODE_ROWS, LineFile, Lines, naming, synced
 from streame.io.sink import TransactionalSink
 from streame.storage.disk import Disk, LocalDisk
 
+_READ_BYTES = 8 * 2**20
+
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
@@ -132,6 +134,7 @@ class SingleFile(TransactionalSink):
 
         Raises:
             SinkRegressed: when it is shorter than everything that is still staged could make up for.
+            ConnectorError: when it holds what this job has not written.
         """
         self.check_checkpoints()
         self._take()
@@ -210,10 +213,42 @@ class SingleFile(TransactionalSink):
                 f"{known[0].checkpoint}, the oldest whose output is kept; bring back what was there, or begin anew with new checkpoints, which "
                 "replaces the file"
             )
+        self._require_ours(known, length)
         first = max(index for index, one in enumerate(known) if _begin(one) <= length)
         self._write(list(chain.from_iterable(_stretches(one) for one in known[first:])))
-        if self._disk.size(self._path.name) != known[-1].staged.note["end"]:
-            self._disk.truncate(self._path.name, known[-1].staged.note["end"])
+
+    def _require_ours(self, known: Sequence[Decided], length: int) -> None:
+        """Refuse what a job has added that began from a savepoint of this one, or from newer checkpoints.
+
+        A crash leaves nothing behind what is decided, and nothing wrong before the last checkpoint: that was made to
+        last before the next one was decided.
+        """
+        end: int = known[-1].staged.note["end"]
+        if length > end:
+            raise ConnectorError(
+                f"{self._path}: has {length:,} bytes, but the output of checkpoint {known[-1].checkpoint}, the newest, ends "
+                f"at {end:,}: what follows is of newer checkpoints, or of another job that went on from a checkpoint of this one. "
+                f"Bring those checkpoints back, write to another file with new checkpoints, or cut it off: truncate -s {end} {self._path}"
+            )
+        settled = [
+            (one.checkpoint, stretch)
+            for one in known[:-1]
+            for stretch in _stretches(one)
+            if stretch.end <= min(length, _begin(known[-1]))
+        ]
+        if settled and self._digest_of(settled[-1][1]) != settled[-1][1].digest:
+            number, stretch = settled[-1]
+            raise ConnectorError(
+                f"{self._path}: bytes {stretch.begin:,} to {stretch.end:,} are not what was written for checkpoint {number}: "
+                "something else has changed the file, or another job that went on from a checkpoint of this one. Bring "
+                "back what was there, or write to another file with new checkpoints"
+            )
+
+    def _digest_of(self, stretch: Stretch) -> str:
+        digest = xxh3_128()
+        for begin in range(stretch.begin, stretch.end, _READ_BYTES):
+            digest.update(self._disk.read(self._path.name, begin, min(_READ_BYTES, stretch.end - begin)))
+        return digest.hexdigest()
 
     def _write(self, stretches: Sequence[Stretch]) -> None:
         """Make the file end with these bytes: what it holds of them already, as after a crash, stays.

@@ -13,6 +13,7 @@ from streame.state.checkpoint.decide import (
     ForeignJob,
     Fresh,
     LookAt,
+    Lost,
     NewerFormat,
     Resume,
     Shown,
@@ -53,7 +54,7 @@ def by_the_rule(facts: Facts) -> Decision:
     }
     good = sorted(facts.manifests.keys() - bad)
     if not facts.manifests:
-        return Fresh()
+        return Lost() if facts.ever_shown else Fresh()
     highest = max(facts.manifests)
     fact = facts.manifests[highest]
     why = f"its manifest is damaged: {fact.why}" if isinstance(fact, Broken) else BAD[0]
@@ -92,7 +93,7 @@ def test_the_decision_is_the_rule_for_all_small_facts() -> None:
 @pytest.mark.parametrize("history", [1, 2, 4])
 def test_in_no_small_world_is_anything_lost_that_was_seen(history: int) -> None:
     """Worlds are made first, facts follow from them: what was shown, what then became of each checkpoint."""
-    resumed = stopped = 0
+    resumed = stopped = lost = 0
     for shows in product((False, True), repeat=4):
         seen = {number for number, there in enumerate(shows, start=1) if there}
         for fates in product(("whole", "torn", "files", "gone"), repeat=4):
@@ -116,11 +117,17 @@ def test_in_no_small_world_is_anything_lost_that_was_seen(history: int) -> None:
                     stopped += 1
                     assert fates[reachable - 1] != "whole"
                     assert seen or "whole" not in fates, (shows, fates)
+                case Lost():
+                    lost += 1
+                    assert seen
+                    assert not manifests
                 case _:
                     assert isinstance(decision, Fresh)
+                    assert not seen
                     assert not manifests
     assert resumed > 500
     assert stopped > 500
+    assert lost == 15
 
 
 def test_the_reason_names_what_was_seen() -> None:

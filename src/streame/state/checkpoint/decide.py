@@ -58,6 +58,11 @@ class Fresh:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """There is no checkpoint, but there was one: something of it may have been seen."""
+
+
+@dataclass(frozen=True, slots=True)
 class LookAt:
     """The files of a checkpoint must be looked at before more can be said."""
 
@@ -108,7 +113,7 @@ class ForeignJob:
     job: str
 
 
-Decision: TypeAlias = Fresh | LookAt | Resume | Damaged | NewerFormat | ForeignJob
+Decision: TypeAlias = Fresh | Lost | LookAt | Resume | Damaged | NewerFormat | ForeignJob
 
 
 def decide(facts: Facts) -> Decision:
@@ -117,6 +122,9 @@ def decide(facts: Facts) -> Decision:
     The newest one whose every byte is there. A crash cannot damage a file under its final name, so one that does not
     hold up was damaged by something else; the job goes back behind it only if nobody has seen anything of it. What
     may have been seen is told by manifests that are sound, each about itself and those right before it.
+
+    That anything may have been seen is said when the first checkpoint with output has been decided and lasts, and before
+    that output is let out. The last checkpoint is never deleted, so where it is said and there is none, it was lost.
     """
     first: tuple[int, str] | None = None
     for number in sorted(facts.manifests, reverse=True):
@@ -134,8 +142,8 @@ def decide(facts: Facts) -> Decision:
             case found:
                 first = first or (number, "; ".join(found.damaged or ()))
     if first is None:
-        return Fresh()
-    return Damaged(*first, "there is no older one")
+        return Lost() if facts.ever_shown else Fresh()
+    return Damaged(*first, "there is no older valid one")
 
 
 def _back_to(number: int, first: tuple[int, str], facts: Facts) -> Resume | Damaged:

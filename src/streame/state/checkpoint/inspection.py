@@ -168,10 +168,21 @@ def _where(place: Path | ObjectStore) -> str:
 
 def _read(place: Path | ObjectStore) -> tuple[str, Found]:
     where = _where(place)
-    job = job_of(_files(place), where)
-    found = look_at_objects(place) if isinstance(place, ObjectStore) else read_store(LocalDisk(place), None)
+    try:
+        job = job_of(_files(place), where)
+        found = (
+            look_at_objects(place) if isinstance(place, ObjectStore) else read_store(LocalDisk(place), None)
+        )
+    except NotADirectoryError as error:
+        raise CheckpointError(f"{where}: it is no folder; give the folder of the checkpoints") from error
+    except OSError as error:
+        raise CheckpointError(
+            f"{where}: it cannot be read ({error}); check the rights of this user, and the disk"
+        ) from error
     if not found.facts.manifests:
         why = "it has none yet" if job is not None else "it is not a folder of checkpoints"
+        if found.facts.ever_shown:
+            why = "they were lost, for SHOWN says that there was one"
         raise CheckpointError(f"{where}: there are no checkpoints: {why}")
     return job or "unknown", found
 

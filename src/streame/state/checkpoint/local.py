@@ -5,7 +5,7 @@ from pathlib import Path
 
 from streame.core.disk_room import DiskRoom
 from streame.core.staging import Decided, Outbox, Staged
-from streame.errors import CheckpointError
+from streame.errors import CheckpointDamaged, CheckpointError
 from streame.state.checkpoint.attempt_file import AttemptFile
 from streame.state.checkpoint.collect import collect
 from streame.state.checkpoint.manifest import Manifest, SavedState
@@ -13,7 +13,7 @@ from streame.state.checkpoint.outbox import LocalOutbox
 from streame.state.checkpoint.ownership import claim
 from streame.state.checkpoint.packs import read_leaf
 from streame.state.checkpoint.recovery import recover
-from streame.state.checkpoint.savepoints import adopt_savepoint
+from streame.state.checkpoint.savepoints import Check, adopt_savepoint, any_plan
 from streame.state.checkpoint.store import (
     CheckpointStore,
     Draft,
@@ -35,14 +35,21 @@ class LocalCheckpoints(CheckpointStore):
         job: the name of the job.
         disk: the folder as a disk, for tests.
         savepoint: the folder of a savepoint, from which the job begins if it has no checkpoint yet.
+        check: raises when the job cannot go on with the plan of the savepoint.
     """
 
     def __init__(
-        self, folder: Path, job: str, disk: Disk | None = None, *, savepoint: Path | None = None
+        self,
+        folder: Path,
+        job: str,
+        disk: Disk | None = None,
+        *,
+        savepoint: Path | None = None,
+        check: Check = any_plan,
     ) -> None:
         self._where, self._job = str(folder), job
         self._disk = disk or LocalDisk(folder)
-        self._savepoint = savepoint
+        self._savepoint, self._check = savepoint, check
         self._writer = CheckpointWriter(self._disk, job, None)
         self._known: dict[int, Manifest] = {}
         self._unclaimed: set[str] = set()
@@ -59,8 +66,8 @@ class LocalCheckpoints(CheckpointStore):
         assert self._release is not None
         try:
             if self._savepoint is not None:
-                adopt_savepoint(self._savepoint, self._job, self._disk)
-            manifest, self._known = recover(self._disk, self._job)
+                adopt_savepoint(self._savepoint, self._job, self._disk, self._where, self._check)
+            manifest, self._known = self._recover()
         except OSError as error:
             raise CheckpointError(f"{self._where}: checkpoints cannot be read: {error}") from error
         if manifest is None:
@@ -115,6 +122,12 @@ class LocalCheckpoints(CheckpointStore):
         if self._release is not None:
             self._release()
             self._release = None
+
+    def _recover(self) -> tuple[Manifest | None, dict[int, Manifest]]:
+        try:
+            return recover(self._disk, self._job)
+        except CheckpointDamaged as error:
+            raise CheckpointDamaged(f"{self._where}: {error}") from error
 
     def _last_number(self) -> int:
         return self._writer.last.number if self._writer.last else 0

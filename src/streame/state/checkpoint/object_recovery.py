@@ -4,13 +4,23 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from streame.errors import CheckpointError, Superseded
+from streame.errors import CheckpointDamaged, CheckpointError, Superseded
 from streame.state.checkpoint.collect import KEPT
-from streame.state.checkpoint.decide import Decision, Facts, Fresh, LookAt, Resume, Sound, decide, shown_by
+from streame.state.checkpoint.decide import (
+    Decision,
+    Facts,
+    Fresh,
+    LookAt,
+    Lost,
+    Resume,
+    Sound,
+    decide,
+    shown_by,
+)
 from streame.state.checkpoint.manifest import Foreign
 from streame.state.checkpoint.object_savepoints import Savepoint
 from streame.state.checkpoint.owned import Owned, decode_owned, encode_owned, fact_of, kept_from, repeated
-from streame.state.checkpoint.recovery import SHOWN, SHOWN_BYTES, Found, manifest_path, refused
+from streame.state.checkpoint.recovery import SHOWN, Found, manifest_path, refused
 from streame.state.checkpoint.sealed import Broken, Newer
 from streame.state.checkpoint.spool import Spool
 from streame.storage.objects import ObjectStore, Taken
@@ -117,7 +127,8 @@ def look_at_objects(store: ObjectStore) -> Found:
         if number not in found.manifests or not found.manifests[number].empty
     }
     manifests = {number: found.manifests[number].manifest for number in shown if number in found.manifests}
-    return Found(Facts(shown, found.facts.ever_shown), manifests, {})
+    lost_or_shown = bool(shown) or not found.facts.manifests  # with only empty ones nothing was lost
+    return Found(Facts(shown, found.facts.ever_shown and lost_or_shown), manifests, {})
 
 
 def find(place: Place) -> tuple[Owned, dict[int, Owned]]:
@@ -130,6 +141,10 @@ def find(place: Place) -> tuple[Owned, dict[int, Owned]]:
     """
     for _ in range(_TRIES):
         found = read_objects(place.store, place.job)
+        if isinstance(lost := decide(found.facts), Lost):
+            if place.highest():
+                continue  # somebody has begun there in between
+            raise CheckpointDamaged(f"{place.store.where}: {refused(lost, place.job)}")
         found.highest = found.highest or place.first - 1
         source: Owned | None = None
         if found.facts.manifests and found.highest not in found.manifests:  # it cannot be repeated
@@ -174,8 +189,6 @@ def _begin(place: Place, savepoint: Savepoint) -> Owned:
         raise CheckpointError(
             f"{place.store.where}: a job has begun there already, without this savepoint; give it a prefix of its own"
         )
-    if any(output.shows for output in savepoint.manifest.history):
-        place.store.put_new(SHOWN, SHOWN_BYTES)
     return Owned(place.epoch, place.owner, savepoint.copy_to(place.store, place.epoch))
 
 
@@ -187,7 +200,7 @@ def _resume(place: Place, found: FoundObjects) -> int:
     match decision:
         case Resume(number):
             return number
-        case Fresh():
+        case Fresh() | Lost():
             raise AssertionError("there are manifests")
     if place.highest() != found.highest:
         raise _newer(place, found)  # whose garbage collection has removed what is missing here

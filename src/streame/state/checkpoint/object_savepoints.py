@@ -6,7 +6,7 @@ from pathlib import Path
 from streame.errors import CheckpointError
 from streame.state.checkpoint.manifest import Manifest
 from streame.state.checkpoint.object_packs import Cutting
-from streame.state.checkpoint.savepoints import Packing, last_checkpoint
+from streame.state.checkpoint.savepoints import Check, Packing, any_plan, last_checkpoint, require_job
 from streame.storage.disk import LocalDisk
 from streame.storage.objects import ObjectStore
 
@@ -29,21 +29,20 @@ class Savepoint:
         return self.manifest.number
 
     @classmethod
-    def at(cls, folder: Path, job: str) -> "Savepoint":
+    def at(cls, folder: Path, job: str, check: Check = any_plan) -> "Savepoint":
         """The savepoint in a folder.
 
         Args:
             folder: where.
             job: the name of the job that begins there.
+            check: raises when it cannot go on with the plan of the savepoint.
 
         Raises:
             CheckpointError: when it cannot be used; says why.
         """
         manifest = last_checkpoint(LocalDisk(folder), str(folder))
-        if manifest.job != job:
-            raise CheckpointError(
-                f"{folder}: it is a savepoint of job {manifest.job!r}, not of {job!r}; give the job that name"
-            )
+        require_job(folder, manifest, job)
+        check(manifest.plan)
         return cls(folder, manifest)
 
     def copy_to(self, store: ObjectStore, epoch: int) -> Manifest:

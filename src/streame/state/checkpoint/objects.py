@@ -27,12 +27,13 @@ from streame.state.checkpoint.manifest import Manifest, Output, chunks_of
 from streame.state.checkpoint.object_garbage import collect
 from streame.state.checkpoint.object_outbox import ObjectOutbox
 from streame.state.checkpoint.object_packs import Cutting, send_pack
-from streame.state.checkpoint.object_recovery import Place, find
+from streame.state.checkpoint.object_recovery import Place, find, read_objects
 from streame.state.checkpoint.object_savepoints import Savepoint
 from streame.state.checkpoint.outbox import stored_file
 from streame.state.checkpoint.owned import Owned, encode_owned
 from streame.state.checkpoint.ownership import FORMAT, format_bytes, job_of
 from streame.state.checkpoint.recovery import SHOWN, SHOWN_BYTES, manifest_path
+from streame.state.checkpoint.savepoints import Check, any_plan, tell_passed_over
 from streame.state.checkpoint.sealed import seal, unseal
 from streame.state.checkpoint.spool import Spool
 from streame.state.checkpoint.store import CheckpointStore, Draft, Recovered, Written, stored_pieces
@@ -41,7 +42,12 @@ from streame.storage.s3 import S3Bucket
 
 
 def checkpoints_on_s3(
-    url: str, job: str, environment: Mapping[str, str], *, savepoint: Path | None = None
+    url: str,
+    job: str,
+    environment: Mapping[str, str],
+    *,
+    savepoint: Path | None = None,
+    check: Check = any_plan,
 ) -> "ObjectCheckpoints":
     """The checkpoints of a job under a prefix of a bucket.
 
@@ -50,12 +56,15 @@ def checkpoints_on_s3(
         job: the name of the job.
         environment: the variables with address, region and keys.
         savepoint: the folder of a savepoint, from which the job begins if it has no checkpoint yet.
+        check: raises when the job cannot go on with the plan of the savepoint.
 
     Raises:
         PlanError: when the URL cannot be understood, or the package obstore is missing.
         CheckpointError: when one of the keys is missing.
     """
-    return ObjectCheckpoints(ObjectStore(S3Bucket(url, environment)), job, new_owner(), savepoint=savepoint)
+    return ObjectCheckpoints(
+        ObjectStore(S3Bucket(url, environment)), job, new_owner(), savepoint=savepoint, check=check
+    )
 
 
 class ObjectCheckpoints(CheckpointStore):
@@ -67,6 +76,7 @@ class ObjectCheckpoints(CheckpointStore):
         owner: a name that no other process has or had.
         scratch: a folder for files that are on their way; `None` for that of the system.
         savepoint: the folder of a savepoint, from which the job begins if it has no checkpoint yet.
+        check: as for `checkpoints_on_s3`.
     """
 
     def __init__(
@@ -77,10 +87,11 @@ class ObjectCheckpoints(CheckpointStore):
         scratch: Path | None = None,
         *,
         savepoint: Path | None = None,
+        check: Check = any_plan,
     ) -> None:
         self._store, self._job, self._owner, self._scratch = store, job, owner, scratch
         self._spool = Spool(store, scratch)
-        self._savepoint = savepoint
+        self._savepoint, self._check = savepoint, check
         self._epoch = self._first = 0
         self._last: Owned | None = None
         self._known: dict[int, Owned] = {}
@@ -118,8 +129,12 @@ class ObjectCheckpoints(CheckpointStore):
     def recover(self) -> Recovered | None:
         """See `CheckpointStore`."""
         assert self._epoch
+        if self._savepoint is not None:
+            self._check_savepoint(self._savepoint)
         self._last, self._known = find(self._place())
         self._published = self._last.manifest.number
+        if not self._last.empty and any(output.shows for output in self._last.manifest.history):
+            self._announce()
         return None if self._last.empty else recovered(self._spool, self._last.manifest)
 
     def write(self, draft: Draft) -> Written:
@@ -172,9 +187,8 @@ class ObjectCheckpoints(CheckpointStore):
         self._attempts += 1
         staged = {name: Staged(tuple(each.pieces), each.note) for name, each in draft.staged.items()}
         output = Output(number, staged, draft.acknowledges, draft.at_us)
-        if output.shows and not self._shown:
-            self._store.put_new(SHOWN, SHOWN_BYTES)
-            self._shown = True
+        if output.shows:
+            self._announce()
         pack = Cutting(self._store, f"state/{number}/{self._epoch}.{self._attempts}")
         operators = send_pack(pack, last, draft.operators, hints=draft.hints)
         packs = {file.path: file for file in [*last.packs, *pack.files]}
@@ -192,6 +206,21 @@ class ObjectCheckpoints(CheckpointStore):
         self._unclaimed.difference_update(file.path for file in files)
         state = sum(chunk.length for chunk in chunks_of(manifest.operators))
         return Written(number, sum(file.length for file in pack.files) + len(content), state)
+
+    def _check_savepoint(self, savepoint: Path) -> None:
+        """Before anything is written: check what the job begins from, or say that it does not."""
+        there = read_objects(self._store, None)
+        if not there.highest:
+            Savepoint.at(savepoint, self._job, self._check)
+            return
+        last = there.manifests.get(there.highest)
+        tell_passed_over(savepoint, self._store.where, there.highest, last.manifest if last else None)
+
+    def _announce(self) -> None:
+        """Say for ever that something of this store may be seen; there is a manifest by then, if only an empty one."""
+        if not self._shown:
+            self._store.put_new(SHOWN, SHOWN_BYTES)
+            self._shown = True
 
     def _decide(self, number: int, content: bytes) -> None:
         """From here on the checkpoint counts, if it is the highest."""
@@ -211,7 +240,9 @@ class ObjectCheckpoints(CheckpointStore):
         try:
             said = self._store.get("FIRST")
         except FileNotFoundError:
-            mine = 1 if self._savepoint is None else Savepoint.at(self._savepoint, self._job).number
+            mine = (
+                1 if self._savepoint is None else Savepoint.at(self._savepoint, self._job, self._check).number
+            )
             said = seal("first", b"%d" % mine)
             try:
                 self._store.put_new("FIRST", said)

@@ -13,6 +13,7 @@ from streame.state.checkpoint.decide import (
     ForeignJob,
     Fresh,
     LookAt,
+    Lost,
     NewerFormat,
     Resume,
     Sound,
@@ -26,11 +27,11 @@ from streame.state.checkpoint.sealed import seal
 from streame.storage.disk import Disk, Files
 
 SHOWN = "SHOWN"
-"""A file that is there once a checkpoint was begun of which something will be published or acknowledged."""
+"""A file that is there once a checkpoint was decided of which something will be published or acknowledged, and before it is."""
 
 SHOWN_BYTES = seal("shown", b"something may have been published or acknowledged")
 
-Refusal: TypeAlias = Damaged | ForeignJob | NewerFormat
+Refusal: TypeAlias = Damaged | ForeignJob | Lost | NewerFormat
 
 _MANIFEST = re.compile(r"([1-9]\d*)\.json")
 
@@ -76,11 +77,17 @@ def read_store(disk: Disk, job: str | None) -> Found:
     Args:
         disk: where.
         job: the name of the job that asks; `None` for whoever only looks.
+
+    Raises:
+        CheckpointError: when a manifest cannot be read: nobody knows whether it is damaged.
     """
     facts: dict[int, Fact] = {}
     manifests = {}
     for number in manifest_numbers(disk):
-        match decode_manifest(_bytes_of(disk, manifest_path(number)), number, job):
+        data = _bytes_of(disk, manifest_path(number))
+        if data is None:
+            continue  # the job has deleted it since
+        match decode_manifest(data, number, job):
             case Manifest() as manifest:
                 manifests[number] = manifest
                 facts[number] = Sound(shown_by(manifest))
@@ -108,6 +115,8 @@ def recover(disk: Disk, job: str) -> tuple[Manifest | None, dict[int, Manifest]]
         case Resume(number, behind):
             manifest = found.manifests[number]
             _make_last(disk, manifest)
+            if any(output.shows for output in manifest.history):
+                announce(disk)
             _put_aside(disk, found, number, behind)
             failpoint("R0.after")
             return manifest, {each: known for each, known in found.manifests.items() if each <= number}
@@ -141,6 +150,13 @@ def refused(decision: Refusal, job: str | None) -> CheckpointError:
                 f"checkpoint {number}: {why}. It was not going back to an older one: {because}. "
                 "Restore the damaged file from a backup, or go on from a savepoint in a new folder"
             )
+        case Lost():
+            return CheckpointDamaged(
+                f"all checkpoints are gone: {SHOWN} says that output of one may have been published, or rows acknowledged "
+                "to their source, but there is no m/<n>.json. A job that began anew could lose rows or write them twice. "
+                "Restore m/ from a backup, go on from a savepoint in a new folder, or begin anew with a new folder and an "
+                "output of its own"
+            )
         case ForeignJob(number, other):
             return CheckpointError(
                 f"checkpoint {number} is one of job {other!r}, not of {job!r}; "
@@ -151,6 +167,27 @@ def refused(decision: Refusal, job: str | None) -> CheckpointError:
                 f"checkpoint {newer.number} has format {newer.version}, which this version of Streame does not know; "
                 "update Streame"
             )
+
+
+def prepare_announcement(disk: Disk) -> None:
+    """Write the file that will say that something may have been seen, so that nothing needs room once that is decided."""
+    if disk.size(SHOWN) is None:
+        disk.write(f"{SHOWN}.tmp", [SHOWN_BYTES])
+        must_last(disk.sync, f"{SHOWN}.tmp")
+
+
+def announce(disk: Disk, *, prepared: bool = False) -> None:
+    """Say for ever that something of this store may have been published or acknowledged: its manifest lasts, and is not out.
+
+    Args:
+        disk: where.
+        prepared: whether `prepare_announcement` was called.
+    """
+    if disk.size(SHOWN) is None:
+        if not prepared:
+            prepare_announcement(disk)
+        disk.rename(f"{SHOWN}.tmp", SHOWN)
+        must_last(disk.sync_directory, "")
 
 
 def _make_last(disk: Disk, manifest: Manifest) -> None:
@@ -186,9 +223,14 @@ def _quarantine(disk: Disk, path: str) -> None:
     must_last(disk.sync_directory, folder)
 
 
-def _bytes_of(disk: Disk, path: str) -> bytes:
-    """All of a file; nothing if it cannot be read, which no seal allows."""
+def _bytes_of(disk: Disk, path: str) -> bytes | None:
+    """All of a file; `None` if it is not there."""
     try:
         return disk.read(path)
-    except OSError:
-        return b""
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CheckpointError(
+            f"the manifest {path} cannot be read ({error}), so nobody knows whether it is damaged; nothing was changed. "
+            "Check its rights and the disk, and try again"
+        ) from error

@@ -1,11 +1,14 @@
 """Savepoints: a checkpoint copied to a folder of its own, with all that it needs, from which a job can be started."""
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from xxhash import xxh3_128
 
+from streame.core.staging import Json
 from streame.errors import CheckpointError
 from streame.state.checkpoint.decide import Fresh, Resume
 from streame.state.checkpoint.lasting import must_last
@@ -22,16 +25,26 @@ from streame.state.checkpoint.ownership import claim
 from streame.state.checkpoint.packs import FIRST_LINE, checked_chunk
 from streame.state.checkpoint.recovery import (
     SHOWN,
-    SHOWN_BYTES,
+    announce,
     look_for_checkpoint,
     manifest_numbers,
     manifest_path,
+    read_store,
     refused,
 )
 from streame.storage.disk import Disk, Files, LocalDisk
 
+Check: TypeAlias = Callable[[Json], object]
+"""Raises when a job cannot go on with the plan of a checkpoint."""
+
+log = logging.getLogger("streame")
+
 _TRIES = 5
 """A running job may delete a checkpoint while it is copied; there is a newer one then."""
+
+
+def any_plan(_plan: Json) -> None:
+    """Stands for a check that nobody asked for."""
 
 
 def make_savepoint(folder: Path, target: Path) -> int:
@@ -90,7 +103,12 @@ def last_checkpoint(disk: Disk, where: str) -> Manifest:
     Raises:
         CheckpointError: when there is none.
     """
-    found, decision = look_for_checkpoint(disk, None)
+    try:
+        found, decision = look_for_checkpoint(disk, None)
+    except OSError as error:
+        raise CheckpointError(
+            f"{where}: it cannot be read ({error}); give a folder of checkpoints, or check the rights of this user"
+        ) from error
     match decision:
         case Resume(number, _):
             return found.manifests[number]
@@ -124,10 +142,6 @@ def copy_checkpoint(source: Files, manifest: Manifest, target: Disk) -> Manifest
         must_last(target.sync, f"{path}.tmp")
         target.rename(f"{path}.tmp", path)
         must_last(target.sync_directory, path.rpartition("/")[0])
-    if any(output.shows for output in manifest.history):
-        target.write(SHOWN, [SHOWN_BYTES])
-        must_last(target.sync, SHOWN)
-        must_last(target.sync_directory, "")
     copy = replace(
         manifest, attempt=1, history=manifest.history[-1:], packs=packing.packs, operators=packing.operators()
     )
@@ -135,31 +149,98 @@ def copy_checkpoint(source: Files, manifest: Manifest, target: Disk) -> Manifest
     must_last(target.sync, f"{manifest_path(number)}.tmp")
     target.rename(f"{manifest_path(number)}.tmp", manifest_path(number))
     must_last(target.sync_directory, "m")
+    if any(output.shows for output in manifest.history):
+        announce(target)
     return copy
 
 
-def adopt_savepoint(savepoint: Path, job: str, target: Disk) -> None:
+def adopt_savepoint(
+    savepoint: Path, job: str, target: Disk, where: str = "", check: Check = any_plan
+) -> None:
     """Make a savepoint the first checkpoint of a folder; one that has a checkpoint of its own is left as it is.
 
     Args:
         savepoint: the folder of the savepoint.
         job: the name of the job.
         target: the folder, which has been claimed.
+        where: the folder, for messages.
+        check: raises when the job cannot go on with the plan of a checkpoint: the folder stays empty then.
 
     Raises:
         CheckpointError: when the savepoint cannot be used; says why.
     """
-    if manifest_numbers(target):
+    if numbers := manifest_numbers(target):
+        tell_passed_over(savepoint, where, numbers[-1], read_store(target, None).manifests.get(numbers[-1]))
         return
+    if target.size(SHOWN) is not None:
+        return  # its checkpoints were lost; recovery says so
     manifest = last_checkpoint(LocalDisk(savepoint), str(savepoint))
-    if manifest.job != job:
-        raise CheckpointError(
-            f"{savepoint}: it is a savepoint of job {manifest.job!r}, not of {job!r}; give the job that name"
-        )
+    require_job(savepoint, manifest, job)
+    check(manifest.plan)
     try:
         copy_checkpoint(LocalDisk(savepoint), manifest, target)
     except OSError as error:
         raise CheckpointError(f"{savepoint}: it could not be copied: {error}") from error
+
+
+def require_job(savepoint: Path, manifest: Manifest, job: str) -> None:
+    """Refuse the savepoint of another job.
+
+    Args:
+        savepoint: its folder, for the message.
+        manifest: what is in it.
+        job: the name of the job.
+    """
+    if manifest.job != job:
+        raise CheckpointError(
+            f"{savepoint}: it is a savepoint of job {manifest.job!r}, not of {job!r}; give the job that name"
+        )
+
+
+def tell_passed_over(savepoint: Path, where: str, number: int, last: Manifest | None) -> None:
+    """Say that a job goes on from its own checkpoint and not from a savepoint; a warning if it never began from that.
+
+    Args:
+        savepoint: the folder of the savepoint.
+        where: where the checkpoints of the job are.
+        number: of the last one.
+        last: what is in it; `None` if it cannot be read.
+
+    Raises:
+        CheckpointError: when there is no savepoint.
+    """
+    there = read_store(LocalDisk(savepoint), None)
+    if not there.facts.manifests:
+        raise CheckpointError(
+            f"{savepoint}: there is no savepoint. The job would go on from its own checkpoint {number} in {where}; leave "
+            "savepoint= out, or give the folder of one"
+        )
+    began = there.manifests.get(max(there.facts.manifests))
+    descends = None if began is None or last is None else may_descend(last, began)
+    level, so = (
+        (logging.WARNING, ", which did not begin from it. To begin from it, give checkpoints= a new folder")
+        if descends is False
+        else (logging.INFO, "")
+    )
+    log.log(
+        level, "%s: the job goes on from its own checkpoint %d, and not from the savepoint %s%s",
+        where, number, savepoint, so,
+    )  # fmt: skip
+
+
+def may_descend(manifest: Manifest, savepoint: Manifest) -> bool:
+    """Whether a job can have begun from a savepoint.
+
+    Args:
+        manifest: of its last checkpoint.
+        savepoint: of the savepoint.
+    """
+    if manifest.number < savepoint.number or not manifest.history:
+        return False
+    same = next((each for each in manifest.history if each.checkpoint == savepoint.number), None)
+    if same is None:  # forgotten long ago, or never there
+        return manifest.history[0].checkpoint > savepoint.number
+    return (same.encoded, same.at_us) == (savepoint.output.encoded, savepoint.output.at_us)
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from streame.state.checkpoint.manifest import (
 )
 from streame.state.checkpoint.outbox import stored_file
 from streame.state.checkpoint.packs import Known, LeafKey, PackWriting
-from streame.state.checkpoint.recovery import SHOWN, SHOWN_BYTES, manifest_path
+from streame.state.checkpoint.recovery import SHOWN, announce, manifest_path, prepare_announcement
 from streame.state.checkpoint.store import Draft, Written, stored_pieces
 from streame.storage.disk import Disk
 
@@ -75,7 +75,7 @@ class CheckpointWriter:
                 with suppress(OSError):
                     self.disk.remove(path)
             raise
-        self._decide(number)
+        self._decide(number, shows=manifest.output.shows)
         self.last, self.reserved, self.versions = manifest, 2 * written, versions
         return Written(number, written, sum(chunk.length for chunk in chunks_of(manifest.operators)))
 
@@ -89,8 +89,8 @@ class CheckpointWriter:
                 f"{manifest_path(number)} is there already; is another process writing here?"
             )
         output = Output(number, _frozen(draft.staged), draft.acknowledges, draft.at_us)
-        if output.shows and disk.size(SHOWN) is None:
-            self._announce()
+        if output.shows:
+            prepare_announcement(disk)
         disk.make_directory(f"state/{number}")
         if self.reserved:  # allocated and not only counted: a quota has no other way to be asked
             disk.reserve(f"state/{number}/room.tmp", self.reserved)
@@ -118,12 +118,18 @@ class CheckpointWriter:
         failpoint("S4.after")
         return manifest, writing.length + len(content), writing.versions
 
-    def _decide(self, number: int) -> None:
-        """S6: from here on the checkpoint counts. After an error nobody knows whether it does."""
+    def _decide(self, number: int, *, shows: bool) -> None:
+        """S6: from here on the checkpoint counts. After an error nobody knows whether it does.
+
+        Only then is it said that there is something to see: a crash before the first decision must leave a store in
+        which nothing was ever seen, or it would look as if its checkpoints had been lost.
+        """
         try:
             failpoint("S5.after")
             must_last(self.disk.sync_directory, "m")
             failpoint("S6.after")
+            if shows:
+                announce(self.disk, prepared=True)
         except OSError as error:
             raise CheckpointError(
                 f"checkpoint {number}: nobody knows whether it counts ({error}); start the job again"
@@ -143,13 +149,6 @@ class CheckpointWriter:
             next_history(self.last.history if self.last else (), output),
             tuple(before[path] for path in sorted(used)), staged,
         )  # fmt: skip
-
-    def _announce(self) -> None:
-        """Say for ever that something of this store may have been published or acknowledged."""
-        self.disk.write(f"{SHOWN}.tmp", [SHOWN_BYTES])
-        must_last(self.disk.sync, f"{SHOWN}.tmp")
-        self.disk.rename(f"{SHOWN}.tmp", SHOWN)
-        must_last(self.disk.sync_directory, "")
 
     def _count_in(self, output: Output) -> tuple[StoredFile, ...]:
         """Rename the files of outboxes that belong to the checkpoint, unless an earlier attempt did."""
