@@ -5,8 +5,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -18,6 +16,7 @@ from streame.cli.chaos.proof import lines, rows, troubles, unreached
 from streame.cli.chaos.run import Tried
 from streame.cli.load import load_job
 from tests.chaos.recorded import write_rows
+from tests.storage.small_file_system import small_file_system
 
 PIPELINES = Path(__file__).parent / "pipelines.py"
 NIGHTLY = bool(os.environ.get("STREAME_NIGHTLY"))
@@ -122,17 +121,9 @@ def test_jobs_of_all_kinds_give_what_they_give_undisturbed(name: str, scratch: P
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system with little room, which only the administrator can make."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if not sys.platform.startswith("linux") or os.getuid() != 0:
-        pytest.skip("only root can mount a file system")
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "none", folder], check=False).returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
+    """A file system with little room."""
+    with small_file_system(tmp_path / "small", "32m") as place:
+        yield place
 
 
 def test_a_job_whose_disk_is_full_goes_on_when_there_is_room(

@@ -1,7 +1,6 @@
 """A disk that becomes full: what was called is called again when there is room, and no row is lost or doubled."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from streame.storage.disk import LocalDisk
 from streame.testing.contracts import MemoryOutbox
 from tests.io.test_exactly_once_parts import PARTS
 from tests.io.test_sinks import names
+from tests.storage.small_file_system import small_file_system
 
 FRAMES = [
     pl.DataFrame({"n": range(start, start + 3_000), "text": [f"text{start:060}"] * 3_000})
@@ -32,15 +32,8 @@ ROWS = pl.concat(FRAMES)
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A file system of a few megabytes."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a small file system is not allowed here")
-    try:
+    with small_file_system(tmp_path / "small", "8m") as place:
         yield place
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 class Full:

@@ -1,11 +1,11 @@
 """Where etcd is and how it is spoken to. Secrets stay in their files: nothing here can print one."""
 
-import ipaddress
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from streame.cluster.security import is_loopback
 from streame.errors import PlanError
 
 
@@ -38,7 +38,7 @@ class EtcdSettings:
             host, _, port = endpoint.rpartition(":")
             if not host or "/" in endpoint or not port.isdecimal():
                 raise PlanError(f"etcd: endpoint {endpoint!r} is not host:port, such as 'etcd-1:2379'")
-            if self.ca_file is None and not _is_loopback(host):
+            if self.ca_file is None and not is_loopback(host.strip("[]")):
                 raise PlanError(
                     f"etcd: without a CA file only loopback addresses are spoken to, found {endpoint!r}; "
                     "set the CA, and a certificate and its key, or a user and a password"
@@ -89,10 +89,3 @@ def _read(path: Path, what: str) -> tuple[bytes, int]:
             return opened.read(), stat.S_IMODE(os.fstat(opened.fileno()).st_mode)
     except OSError as error:
         raise PlanError(f"etcd: the {what} in {path} cannot be read: {error.strerror}") from None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
