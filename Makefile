@@ -4,7 +4,7 @@
 #   make check        format, lint, types
 #   make test         all tests; the counts come last
 #   make services     the servers that tests use, on loopback, until Ctrl-C; installs what is missing
-#   make test-nightly the tests of durability, with 500 kills, and the models with large bounds; an hour
+#   make test-nightly the tests of durability, with 500 kills (forty minutes), and the large models of a cluster
 #   make bench        the benchmarks; ARGS="--json" and so on are passed on
 #   make bench-smoke  one minute of them
 #   make demo         the main job on real flights; ARGS as above
