@@ -233,7 +233,7 @@ def test_a_stream_that_ends_before_its_channels_is_an_error() -> None:
         channel.put(0, Batch(rows(0, 3, 4)))
         link.finish()
         eventually(lambda: bool(node.errors))
-        assert "has ended its stream, though nothing has ended more, numbers" in str(node.errors[0])
+        assert "its stream ended, though nothing has ended more, numbers" in str(node.errors[0])
 
 
 def test_both_ends_send_at_once() -> None:

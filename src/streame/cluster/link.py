@@ -205,7 +205,7 @@ class Link:
         if missing:
             self.fail(
                 PeerLost(
-                    f"node {self.peer!r} has ended its stream, though nothing has ended {', '.join(missing)}"
+                    f"node {self.peer!r} has gone: its stream ended, though nothing has ended {', '.join(missing)}"
                 )
             )
 
