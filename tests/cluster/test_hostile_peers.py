@@ -89,7 +89,7 @@ FLIPPED[-5] ^= 4
         ([OPEN, pack(Split(ATTEMPT, 0, 1, ("s", "t"), "gone", None))], "the state 'gone' of a split does not exist"),
         ([pack(Credit(ATTEMPT, 0, 5))], "speaks of channel 0, which was never opened"),
         ([pack(Unread(ATTEMPT, 7))], "speaks of channel 7, which was never opened"),
-        ([pack(Ack(ATTEMPT, 1, (), ()))], "has acknowledged a checkpoint, which nobody asked it for"),
+        ([pack(Ack(ATTEMPT, 1, (), ()))], "speaks of a checkpoint (Ack), which nobody asked it for"),
         ([pack(Ping(Attempt(7, 0), 1))], "a frame of attempt 7.0 came where attempt 7.1 runs"),
     ],
 )  # fmt: skip

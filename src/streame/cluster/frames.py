@@ -165,10 +165,43 @@ class Pong(_Frame, frozen=True, tag=11):
     number: _Number
 
 
+class Ask(_Frame, frozen=True, tag=12):
+    """The leader asks for the part of a node in a checkpoint."""
+
+    checkpoint: _Number
+
+
+class Opened(_Frame, frozen=True, tag=13):
+    """The tasks of a node are ready.
+
+    Args:
+        held: whether one of them leaves input unread for now, so that no barrier can come through. Told again when none does.
+    """
+
+    held: bool
+
+
+class Failed(_Frame, frozen=True, tag=14):
+    """A node cannot go on.
+
+    Args:
+        for_good: whether another attempt would end in the same way.
+        message: why.
+        lost: the node that it has lost, if that is why.
+    """
+
+    for_good: bool
+    message: _Text
+    lost: _Text | None = None
+
+
+Control: TypeAlias = Ack | Ask | Opened | Failed
+"""What the leader and another node say to each other beside the channels."""
+
 Numbered: TypeAlias = Data | Barrier | Watermark | Split | End
 """What a channel carries, in order."""
 
-Frame: TypeAlias = Open | Numbered | Credit | Unread | Ack | Ping | Pong
+Frame: TypeAlias = Open | Numbered | Credit | Unread | Control | Ping | Pong
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)

@@ -12,14 +12,18 @@ from streame.cluster.columns import Columns
 from streame.cluster.flow import PING_S, Heartbeat, Returns, SequenceCheck, Window, charge
 from streame.cluster.frames import (
     Ack,
+    Ask,
     Attempt,
     Barrier,
+    Control,
     Credit,
     Data,
     End,
+    Failed,
     Frame,
     FrameRefused,
     Open,
+    Opened,
     Ping,
     Pong,
     Split,
@@ -36,6 +40,9 @@ from streame.errors import ClusterError, PeerLost
 
 State = Literal["open", "idle", "ended"]
 CHANNELS_MAX = 4096
+
+FAREWELL_S = 0.5
+"""How long a peer that is told why the attempt has failed may take to end its side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,7 @@ class Link:
         attempt: the one that this node works for.
         inputs: the channels that the peer may open, by name.
         failed: told once why the stream has ended before its time.
-        acknowledged: told what the peer says of its parts of checkpoints.
+        told: told what the peer says beside the channels.
         ping_s: the seconds between two pings.
     """
 
@@ -86,7 +93,7 @@ class Link:
         attempt: Attempt,
         inputs: Mapping[str, Input],
         failed: Callable[[ClusterError], None],
-        acknowledged: Callable[[str, Ack], None] | None = None,
+        told: Callable[[str, Control], None] | None = None,
         ping_s: float = PING_S,
     ) -> None:
         self.peer = peer
@@ -96,7 +103,7 @@ class Link:
         self._attempt = attempt
         self._inputs = inputs
         self._failed = failed
-        self._acknowledged = acknowledged
+        self._told = told
         self._outgoing = Outgoing(attempt)
         self._sequence = SequenceCheck(attempt)
         self._heartbeat = Heartbeat()
@@ -132,9 +139,9 @@ class Link:
             sender.fail(error)
         return sender
 
-    def acknowledge(self, checkpoint: int, names: Iterable[str], digests: Iterable[bytes]) -> None:
-        """Tell the peer that this node's part of a checkpoint is durable."""
-        self._outgoing.add(pack(Ack(self._attempt, checkpoint, tuple(names), tuple(digests))))
+    def tell(self, control: Control) -> None:
+        """Say something beside the channels."""
+        self._outgoing.add(pack(control))
 
     def outgoing(self) -> Iterator[bytes]:
         """What goes to the peer, until the end: messages of one frame or several."""
@@ -181,6 +188,20 @@ class Link:
         self._cancel = cancel
         if self.error is not None:
             cancel()
+
+    def part(self, farewell: Failed, error: ClusterError) -> None:
+        """Tell the peer why, and end once it has ended its side, or soon in any case."""
+        with self._lock:
+            senders = list(self._senders)
+        for sender in senders:
+            sender.fail(error)
+        self.tell(farewell)
+
+        def leave() -> None:
+            self._over.wait(FAREWELL_S)
+            self.fail(error)
+
+        threading.Thread(target=leave, name=f"part from {self.peer}", daemon=True).start()
 
     def fail(self, error: ClusterError) -> None:
         """End at once; the first error is the one that is told."""
@@ -242,12 +263,12 @@ class Link:
                 number, at = self._pinged
                 if frame.number == number:
                     self.round_trip_s = time.perf_counter() - at
-            case Ack():
-                if self._acknowledged is None:
+            case Ack() | Ask() | Opened() | Failed():
+                if self._told is None:
                     raise FrameRefused(
-                        f"node {self.peer!r} has acknowledged a checkpoint, which nobody asked it for"
+                        f"node {self.peer!r} speaks of a checkpoint ({type(frame).__name__}), which nobody asked it for"
                     )
-                self._acknowledged(self.peer, frame)
+                self._told(self.peer, frame)
 
     def _open(self, frame: Open) -> None:
         to = self._inputs.get(frame.name)

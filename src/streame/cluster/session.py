@@ -3,11 +3,14 @@
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 from streame.cluster.flow import PING_S
-from streame.cluster.frames import Ack, Attempt, FrameRefused
+from streame.cluster.frames import Attempt, Control, Failed, FrameRefused
 from streame.cluster.link import Input, Link
 from streame.errors import ClusterError, PeerLost
+
+MESSAGE_MAX = 4_000
 
 
 class Session:
@@ -18,8 +21,9 @@ class Session:
         peers: the names of the nodes that take part and have channels from or to this one.
         inputs: the channels that come from them, by name.
         failed: told once, and from any thread, why the attempt cannot go on.
-        acknowledged: told what peers say of their parts of checkpoints.
+        told: told what peers say beside the channels.
         ping_s: the seconds between two pings.
+        leader: the name of the leader, on any other node.
     """
 
     def __init__(
@@ -28,15 +32,19 @@ class Session:
         peers: Collection[str],
         inputs: Mapping[str, Input],
         failed: Callable[[ClusterError], None],
-        acknowledged: Callable[[str, Ack], None] | None = None,
+        told: Callable[[str, Control], None] | None = None,
         ping_s: float = PING_S,
+        leader: str | None = None,
     ) -> None:
         self.attempt = attempt
+        self._leader = leader
         self.error: ClusterError | None = None
         self._peers = frozenset(peers)
         self._inputs = inputs
         self._failed = failed
-        self._acknowledged = acknowledged
+        self._told = told
+        self.lost: str | None = None
+        """The peer whose link was the first to fail."""
         self._ping_s = ping_s
         self._links: dict[str, Link] = {}
         self._changed = threading.Condition()
@@ -61,7 +69,9 @@ class Session:
                     f"node {peer!r} has had its stream in attempt {self.attempt}; if that is broken, so is the attempt"
                 )
             inputs = {name: to for name, to in self._inputs.items() if to.peer == peer}
-            link = Link(peer, opened, self.attempt, inputs, self.fail, self._acknowledged, self._ping_s)
+            link = Link(
+                peer, opened, self.attempt, inputs, partial(self.lose, peer), self._told, self._ping_s
+            )
             self._links[peer] = link
             self._changed.notify_all()
             return link
@@ -81,8 +91,20 @@ class Session:
                 raise PeerLost(f"node {peer!r} has not connected within {timeout_s:g} s")
             return self._links[peer]
 
-    def fail(self, error: ClusterError) -> None:
-        """End all links at once; whoever sends on one gets the error."""
+    def lose(self, peer: str, error: ClusterError) -> None:
+        """End all links because of one peer, which is remembered."""
+        with self._changed:
+            if self.error is None and self.lost is None:
+                self.lost = peer
+        self.fail(error, Failed(self.attempt, False, str(error)[:MESSAGE_MAX], self.lost))
+
+    def fail(self, error: ClusterError, farewell: Failed | None = None) -> None:
+        """End all links at once; whoever sends on one gets the error.
+
+        Args:
+            error: why.
+            farewell: what the leader is told before its link ends, if this is another node.
+        """
         with self._changed:
             if self.error is not None:
                 return
@@ -91,7 +113,10 @@ class Session:
             self._changed.notify_all()
         self._failed(error)
         for link in links:
-            link.fail(error)
+            if farewell is not None and link.peer == self._leader != self.lost:
+                link.part(farewell, error)
+            else:
+                link.fail(error)
 
     def finish(self, timeout_s: float) -> None:
         """All tasks of this node are done: send what waits, and wait until the peers are done too.

@@ -20,6 +20,12 @@ SERVICE, METHOD = "streame.Data", "Exchange"
 NODE_KEY = "streame-node"
 """Where a caller without a certificate says its name; asked only on this machine, and when the user has said so."""
 
+ATTEMPT_KEY = "streame-attempt"
+"""Where a caller says which attempt it means."""
+
+BEGIN_S = 10.0
+"""How long a caller waits for this node to learn of its attempt."""
+
 CLOSE_S = 5.0
 FAREWELL_S = 0.5
 
@@ -84,6 +90,7 @@ class DataServer:
         assert tls is not None or is_loopback(host), address
         self._secure = tls is not None
         self._session: Session | None = None
+        self._changed = threading.Condition()
         self._pool = ThreadPoolExecutor(limits.streams, thread_name_prefix="stream")
         checks: list[grpc.ServerInterceptor] = [PeerCheck(cluster, ["node"])] if tls is not None else []
         options = (
@@ -109,7 +116,13 @@ class DataServer:
 
     def serve(self, session: Session | None) -> None:
         """Let streams in for this session and no other; `None` for none."""
-        self._session = session
+        with self._changed:
+            self._session = session
+            self._changed.notify_all()
+
+    def serves(self, session: Session | None) -> bool:
+        """Whether it lets streams in for this session."""
+        return self._session is session is not None
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """Take no more streams, and end those that there are."""
@@ -118,10 +131,8 @@ class DataServer:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _exchange(self, incoming: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        session = self._session
         try:
-            if session is None:
-                raise FrameRefused("this node takes part in no attempt now")
+            session = self._session_of(context)
             peer = self._peer(context)
             link = session.join(peer, opened=False)
         except FrameRefused as refused:
@@ -135,6 +146,19 @@ class DataServer:
         if link.error is not None:
             context.abort(_REFUSED, str(link.error))
         receiving.join()
+
+    def _session_of(self, context: grpc.ServicerContext) -> Session:
+        """The session that a caller means; waits for it, since this node may learn of an attempt after the caller."""
+        said = [value for key, value in context.invocation_metadata() if key == ATTEMPT_KEY]
+        wanted = str(said[0]) if said else ""
+        with self._changed:
+            if wanted:
+                self._changed.wait_for(
+                    lambda: self._session is not None and str(self._session.attempt) == wanted, BEGIN_S
+                )
+            if self._session is None:
+                raise FrameRefused("this node takes part in no attempt now")
+            return self._session
 
     def _peer(self, context: grpc.ServicerContext) -> str:
         if self._secure:
@@ -163,10 +187,10 @@ def connect(
     if tls is not None:
         options = (*_CLIENT, ("grpc.ssl_target_name_override", peer.host))
         channel = grpc.secure_channel(address, tls.channel_credentials(), options)
-        metadata: tuple[tuple[str, str], ...] = ()
+        metadata: tuple[tuple[str, str], ...] = ((ATTEMPT_KEY, str(session.attempt)),)
     else:
         channel = grpc.insecure_channel(address, _CLIENT)
-        metadata = ((NODE_KEY, me.name),)
+        metadata = ((NODE_KEY, me.name), (ATTEMPT_KEY, str(session.attempt)))
     try:
         grpc.channel_ready_future(channel).result(timeout_s)
     except grpc.FutureTimeoutError:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from streame.core.clock import Clock
 from streame.core.failpoints import failpoint
@@ -16,9 +16,10 @@ from streame.core.staging import Decided, Json
 from streame.runtime.coordinator import Complete, Coordinator
 from streame.runtime.isolation import Isolation
 from streame.runtime.operators.sink import SinkOperator
-from streame.runtime.part import TaskPart
+from streame.runtime.part import Gathered, TaskPart
 from streame.runtime.source_task import SourceTask
 from streame.runtime.task import Task
+from streame.state.checkpoint.manifest import StoredState
 from streame.state.checkpoint.store import CheckpointStore, Draft
 from streame.state.snapshot import Snapshot
 from streame.storage.room import RoomAlarm, RoomWait
@@ -35,6 +36,30 @@ _PAUSE = 0.1
 """The part of an interval that lies at least between a checkpoint and the next."""
 
 
+class Peers(Protocol):
+    """The other processes that run tasks of the same graph, and write the parts of those themselves."""
+
+    tasks: frozenset[str]
+    """The keys of the tasks that run there."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether one of them leaves input unread for now, so that no barrier can come through, or may do so."""
+
+    def inject(self, checkpoint: int) -> None:
+        """Ask all of them for their parts of a checkpoint, which come as `Checkpointing.gathered`."""
+
+
+class _Nobody:
+    """All tasks run in this process."""
+
+    tasks: frozenset[str] = frozenset()
+    is_held = False
+
+    def inject(self, checkpoint: int) -> None:
+        """There is nobody to ask."""
+
+
 @dataclass(frozen=True, slots=True)
 class Durable:
     """Where the checkpoints of a run are kept, and what they say of the job.
@@ -44,18 +69,25 @@ class Durable:
         plan: what the job is, as a JSON value.
         settings: what else a checkpoint says of the run.
         allow_dropped: names of operators whose state may be given up, because the plan cannot go on with it.
+        peers: the processes with the tasks that do not run here; `None` if there are none.
     """
 
     store: CheckpointStore
     plan: Json
     settings: Json
     allow_dropped: Sequence[str] = ()
+    peers: Peers | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Reached:
     checkpoint: int
     part: TaskPart
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    gathered: Gathered
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +110,7 @@ class _UsedUp:
     pass
 
 
-_Event: TypeAlias = _Reached | _Ended | _Stop | _GiveUp | _UsedUp
+_Event: TypeAlias = _Reached | _Gathered | _Ended | _Stop | _GiveUp | _UsedUp
 
 
 class Checkpointing:
@@ -93,6 +125,7 @@ class Checkpointing:
         halt: called after the last checkpoint, when no task has to take another step.
         isolation: who lets rows out a few at a time after crashes, if attempts are remembered.
         held_back: the sources whose rows nobody works on for now.
+        peers: the processes with the other tasks; `None` if there are none.
 
     Attributes:
         last: what is known of the last checkpoint that was decided.
@@ -109,6 +142,7 @@ class Checkpointing:
         halt: Callable[[], None],
         isolation: Isolation | None = None,
         held_back: Callable[[], Collection[str]] = tuple,
+        peers: Peers | None = None,
     ) -> None:
         self.last = decided
         self._began = time.monotonic()
@@ -126,7 +160,11 @@ class Checkpointing:
         self._halt = halt
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._given_up = threading.Event()
-        self._coordinator = Coordinator([task.key for task in tasks], decided.number or 0)
+        self._peers: Peers = peers or _Nobody()
+        self._coordinator = Coordinator(
+            [*(task.key for task in tasks), *self._peers.tasks], decided.number or 0
+        )
+        self._working = len(tasks)
         self._hints = False
         self._mark: object = None
         self._isolation = isolation
@@ -135,6 +173,8 @@ class Checkpointing:
         if isolation is not None:
             isolation.begin(lambda: self._events.put(_UsedUp()), held_back)
         self._stop_asked = self._over = False
+        self._all_idle = False
+        """Whether all tasks here have ended, and no checkpoint was begun since: it is likely to be the last one."""
 
     def reached(self, checkpoint: int, part: TaskPart) -> None:
         """A barrier has come through a task; called by it."""
@@ -143,6 +183,10 @@ class Checkpointing:
     def ended(self, part: TaskPart) -> None:
         """A task has ended; called by it."""
         self._events.put(_Ended(part))
+
+    def gathered(self, gathered: Gathered) -> None:
+        """Another process has written the parts of its tasks. May be called from any thread."""
+        self._events.put(_Gathered(gathered))
 
     def stop(self) -> None:
         """Make one last checkpoint, behind which nothing is read. May be called from any thread."""
@@ -153,6 +197,11 @@ class Checkpointing:
         self._given_up.set()
         self._events.put(_GiveUp())
 
+    @property
+    def waits_for(self) -> str | None:
+        """What there is no room for on a full disk; `None` while nothing waits."""
+        return self.room.waits_for
+
     def run(self) -> None:
         """Make checkpoints until the last one, or until it is given up."""
         self._alarm.look_at(self._durable.store.space())
@@ -160,7 +209,7 @@ class Checkpointing:
         while not self._over and not self._given_up.is_set():
             complete = None
             if not self._coordinator.is_under_way:
-                is_due = time.monotonic() >= due or self._rows_wait
+                is_due = time.monotonic() >= due or self._rows_wait or self._all_idle
                 due = time.monotonic() + self._next_interval_s if is_due else due
                 complete = self._begin(is_due=is_due)
                 if is_due and not self._coordinator.is_under_way:  # not now, or there was nothing new
@@ -194,7 +243,11 @@ class Checkpointing:
         match event:
             case _Reached(checkpoint=checkpoint, part=part):
                 return self._coordinator.reached(checkpoint, part)
+            case _Gathered(gathered=gathered):
+                return self._coordinator.gathered(gathered)
             case _Ended(part=part):
+                self._working -= 1
+                self._all_idle = not self._working
                 return self._coordinator.ended(part)
             case _Stop():
                 self._stop_asked = True
@@ -209,7 +262,7 @@ class Checkpointing:
         last = self._stop_asked or self._coordinator.all_ended
         if not (is_due or last) or self._given_up.is_set():
             return None
-        if any(task.is_held for task in self._tasks):
+        if self._peers.is_held or any(task.is_held for task in self._tasks):
             # No barrier comes through before a table has been read whole, so nothing was decided yet either.
             if self._isolation is not None and self._rows_wait:
                 self._isolation.extend()
@@ -218,9 +271,9 @@ class Checkpointing:
                 self._over = True
                 self._halt()
             return None
-        self._rows_wait = False
+        self._rows_wait = self._all_idle = False
         mark = self._progress()
-        if mark == self._mark and not last:
+        if mark == self._mark and not last and not self._peers.tasks:
             return None
         self._mark = mark
         self._began = time.monotonic()
@@ -229,6 +282,7 @@ class Checkpointing:
         checkpoint = self._coordinator.begin(last=last)
         for source in self._sources.values():
             source.inject(checkpoint, last=self._stop_asked)
+        self._peers.inject(checkpoint)
         return self._coordinator.complete()
 
     def _progress(self) -> object:
@@ -259,8 +313,8 @@ class Checkpointing:
         if self._given_up.is_set():
             return
         failpoint("S7.after")
-        for name, position in complete.sources.items():
-            self._sources[name].decided(position)
+        for name, source in self._sources.items():
+            source.decided(complete.sources[name])
         failpoint("S8.after")
         self.last = done
         if self._isolation is not None:
@@ -277,7 +331,7 @@ class Checkpointing:
             self._halt()
 
     def _draft(self, complete: Complete) -> Draft:
-        operators: dict[str, list[Snapshot]] = {}
+        operators: dict[str, list[Snapshot | StoredState]] = {}
         for part in sorted(complete.operators, key=lambda part: (part.operator, part.instance)):
             operators.setdefault(part.operator, []).append(part.snapshot)
         acknowledges = any(source.acknowledges for source in self._sources.values())

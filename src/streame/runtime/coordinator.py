@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from streame.core.staging import Staged
-from streame.runtime.part import Json, OperatorPart, TaskPart
+from streame.runtime.part import Gathered, Json, OperatorPart, TaskPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,18 @@ class Coordinator:
         assert part.task not in self._parts, part.task
         assert part.task not in self._final, part.task
         self._parts[part.task] = part
+        return self.complete()
+
+    def gathered(self, gathered: Gathered) -> Complete | None:
+        """Another process has given the parts of its tasks. Returns the checkpoint if these were the last of it."""
+        assert self._under_way, gathered.checkpoint
+        assert gathered.checkpoint == self._number, (gathered.checkpoint, self._number)
+        for part in gathered.ended:
+            assert part.task not in self._final, part.task
+            self._final[part.task] = part
+        for part in gathered.reached:
+            assert part.task not in self._parts, part.task
+            self._parts[part.task] = part
         return self.complete()
 
     def ended(self, part: TaskPart) -> Complete | None:

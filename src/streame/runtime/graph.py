@@ -45,6 +45,7 @@ class SourceVertex:
             that goes by the order of rows, stands where the batch's own positions no longer reach.
         idle_timeouts_us: after how long a split that gives nothing is idle, for each who asks; empty where nobody
             asks what becomes of the splits.
+        schema: the rows that leave it, without hidden columns; `None` where nobody needs to know.
     """
 
     name: str
@@ -53,6 +54,7 @@ class SourceVertex:
     columns: tuple[str, ...] | None = None
     keep_positions: bool = False
     idle_timeouts_us: frozenset[int] = frozenset()
+    schema: pl.Schema | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class OperatorVertex:
         parallelism: how many instances run; each owns a range of key groups.
         separate: whether it has a task of its own even where it could run in its neighbour's.
         makes_positions: whether rows that it makes get positions, because a verb that goes by the order of rows follows.
+        schema: the rows that leave it, without hidden columns; `None` where nobody needs to know.
+        late_schema: the same of rows that came too late.
     """
 
     name: str
@@ -74,6 +78,8 @@ class OperatorVertex:
     parallelism: int = 1
     separate: bool = False
     makes_positions: bool = False
+    schema: pl.Schema | None = None
+    late_schema: pl.Schema | None = None
 
 
 Vertex = SourceVertex | OperatorVertex

@@ -12,9 +12,10 @@ from streame.core.metrics import CheckpointMetrics, OperatorMetrics
 from streame.errors import StreameError
 from streame.io.logged import LoggedSource
 from streame.runtime.allocator import keep_freed_memory
-from streame.runtime.build import build_tasks
+from streame.runtime.build import Wiring, build_tasks
 from streame.runtime.channel import ChannelLimits
 from streame.runtime.checkpointing import Checkpointing, Durable
+from streame.runtime.gathering import Following, PartCheckpoints
 from streame.runtime.graph import Graph, SourceVertex
 from streame.runtime.held_back import HeldBack
 from streame.runtime.isolation import Isolation
@@ -45,20 +46,29 @@ class LocalRun:
         clock: the wall clock.
         durable: where its checkpoints are kept, claimed for this run, which gives it back; without it nothing survives
             the run.
+        wiring: which of the tasks run here, and the channels to the others; `None` for all.
+        following: in place of `durable` where another process decides checkpoints.
     """
 
     def __init__(
-        self, graph: Graph, config: Config, clock: Clock | None = None, durable: Durable | None = None
+        self,
+        graph: Graph,
+        config: Config,
+        clock: Clock | None = None,
+        durable: Durable | None = None,
+        wiring: Wiring | None = None,
+        following: Following | None = None,
     ) -> None:
         limits = ChannelLimits(config.channel_rows, config.channel_bytes)
         self._graph = graph
         self._clock = clock or SystemClock()
         sources = [each.source for each in graph.vertices.values() if isinstance(each, SourceVertex)]
         self._logs = [source for source in sources if isinstance(source, LoggedSource)]
-        self._tasks = build_tasks(graph, self._clock, limits)
+        self._tasks = build_tasks(graph, self._clock, limits, wiring)
         self._config = config
         self._durable = durable
-        self._checkpointing: Checkpointing | None = None
+        self._following = following
+        self._checkpointing: Checkpointing | PartCheckpoints | None = None
         self._isolation: Isolation | None = None
         self._resumed = False
         self._halted = threading.Event()
@@ -74,7 +84,7 @@ class LocalRun:
             threading.Thread(target=self._run, args=(task,), name=f"streame {task.name}", daemon=True)
             for task in self._tasks
         ]
-        if durable is not None:
+        if durable is not None or following is not None:
             self._threads.append(
                 threading.Thread(target=self._run_checkpoints, name="streame checkpoints", daemon=True)
             )
@@ -96,6 +106,8 @@ class LocalRun:
                 task.open()
             if self._durable is not None:
                 self._resume(self._durable)
+            elif self._following is not None:
+                self._follow(self._following)
         except BaseException:
             for task in opened:
                 task.close(failed=True)
@@ -135,8 +147,17 @@ class LocalRun:
         held_back = HeldBack(self._graph, self._tasks)
         self._checkpointing = Checkpointing(
             durable, self._tasks, begun, self._config.checkpoint_interval_us, self._clock, self._halt,
-            self._isolation, held_back.sources,
+            self._isolation, held_back.sources, durable.peers,
         )  # fmt: skip
+        for task in self._tasks:
+            task.checkpointer = self._checkpointing
+
+    def _follow(self, following: Following) -> None:
+        """Put the tasks that run here where the last checkpoint was, if there is one."""
+        if following.recovered is not None:
+            restore(self._tasks, self._graph, following.recovered, following.kept, self._clock)
+            self._resumed = True
+        self._checkpointing = PartCheckpoints(following, self._tasks)
         for task in self._tasks:
             task.checkpointer = self._checkpointing
 
@@ -187,7 +208,7 @@ class LocalRun:
         """What there is no room for on a full disk, and what the system said; `None` while nothing waits."""
         waiting = [stage.operator.waits_for for task in self._tasks for stage in task.stages()]
         if self._checkpointing is not None:
-            waiting.append(self._checkpointing.room.waits_for)
+            waiting.append(self._checkpointing.waits_for)
         waiting += [log.waits_for for log in self._logs]
         return next((each for each in waiting if each is not None), None)
 
@@ -239,7 +260,6 @@ class LocalRun:
 
     def _run_checkpoints(self) -> None:
         assert self._checkpointing is not None
-        assert self._durable is not None
         try:
             self._checkpointing.run()
         except BaseException as error:
@@ -247,10 +267,11 @@ class LocalRun:
         for thread in self._threads:  # they may still use what belongs to the store
             if thread is not threading.current_thread():
                 thread.join(self._timeout_s())
-        try:
-            self._give_back(self._durable)
-        except Exception as error:
-            self._fail(error)
+        if self._durable is not None:
+            try:
+                self._give_back(self._durable)
+            except Exception as error:
+                self._fail(error)
         self._one_left()
 
     def _halt(self) -> None:
@@ -265,6 +286,15 @@ class LocalRun:
             if self._left == 0:
                 self._ended_at = time.monotonic()
                 self._ended.set()
+
+    @property
+    def checkpointing(self) -> Checkpointing | PartCheckpoints | None:
+        """The checkpoints, once it has started with some."""
+        return self._checkpointing
+
+    def abandon(self, error: BaseException) -> None:
+        """End at once, as after an error. May be called from any thread."""
+        self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:

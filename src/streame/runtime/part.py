@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from streame.core.staging import Staged
+from streame.state.checkpoint.manifest import StoredState
 from streame.state.snapshot import Snapshot
 
 Json: TypeAlias = Any
@@ -17,12 +18,12 @@ class OperatorPart:
     Args:
         operator: its name.
         instance: its number.
-        snapshot: the state.
+        snapshot: the state, or where another process has written it.
     """
 
     operator: str
     instance: int
-    snapshot: Snapshot
+    snapshot: Snapshot | StoredState
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,21 @@ class TaskPart:
     operators: Sequence[OperatorPart] = ()
     staged: Mapping[str, Staged] = field(default_factory=dict)
     source: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What all tasks of one process give for a checkpoint.
+
+    Args:
+        checkpoint: its number.
+        reached: the parts of tasks through which the barrier has come.
+        ended: the last parts of tasks that have ended; those told before are not among them.
+    """
+
+    checkpoint: int
+    reached: Sequence[TaskPart]
+    ended: Sequence[TaskPart]
 
 
 class Checkpointer(Protocol):

@@ -24,7 +24,7 @@ def restore(
     All other operators begin anew.
 
     Args:
-        tasks: all tasks of the graph.
+        tasks: the tasks of the graph that run here.
         graph: what they run.
         recovered: the checkpoint.
         kept: the names of the sources and operators that can go on with its state.
@@ -47,9 +47,9 @@ def restore(
         if not isinstance(instances[0].operator, PagedOperator) and any(map(is_paged, states)):
             states = [part for state in states for part in pages_of(state)]
             _share_out(graph, name, states, instances, clock)
-        elif len(states) == len(instances):
-            for stage, state in zip(instances, states, strict=True):
-                stage.restore(state.values())
+        elif len(states) == graph.parallelism(name):
+            for stage in instances:
+                stage.restore(states[stage.instance].values())
         else:
             _share_out(graph, name, states, instances, clock)
 
@@ -62,7 +62,7 @@ def _share_out(
     assert isinstance(vertex, OperatorVertex), name
     others = [_opened(name, vertex, state, clock) for state in states]
     for stage in instances:
-        stage.absorb(others, _mine(stage.instance, len(instances)))
+        stage.absorb(others, _mine(stage.instance, vertex.parallelism))
     for other in others:
         other.operator.close(failed=False)
 

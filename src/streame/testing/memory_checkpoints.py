@@ -41,7 +41,10 @@ class MemoryCheckpoints(CheckpointStore):
         """See `CheckpointStore`."""
         number = self.number + 1
         self.on_write(number)
-        operators = {name: [_kept(each) for each in given] for name, given in draft.operators.items()}
+        operators = {
+            name: [_kept(each) for each in given if isinstance(each, Snapshot)]
+            for name, given in draft.operators.items()
+        }
         for name, staged in draft.staged.items():
             copy = Staged(_through_json(staged.pieces), _through_json(staged.note))
             self._decided.setdefault(name, []).append(Decided(number, copy))

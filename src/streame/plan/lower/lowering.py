@@ -13,7 +13,17 @@ from streame.core.salvage import may_fail
 from streame.io.sink import Sink
 from streame.plan.lower.row_wise import is_fallible, step_of
 from streame.plan.names import Names, free_name, operator_names
-from streame.plan.nodes import Node, RowWise, Scan, SetEventTime, Stateful, TableJoin, is_bounded, walk
+from streame.plan.nodes import (
+    Node,
+    RowWise,
+    Scan,
+    SetEventTime,
+    Stateful,
+    TableJoin,
+    Write,
+    is_bounded,
+    walk,
+)
 from streame.plan.rewrite import consumer_counts
 from streame.runtime.graph import Edge, Graph, OperatorVertex, SourceVertex, Vertex
 from streame.runtime.letters import RefusalPolicy
@@ -79,10 +89,13 @@ class Lowering:
         counts = consumer_counts(self.writes)
         for node in walk(*self.writes):
             self.rows[id(node)] = self._lower(node)
+            if not isinstance(node, RowWise | Write):
+                self._note_schema(self.rows[id(node)].vertex, node)
             if counts[id(node)] > 1:
                 self.vertex_of(node)
         if errors is not None and (letters := self.rejected_edges(self.vertices)):
             merged = self.add(free_name("errors", self._taken()), MergeOperator, letters)
+            self._know(merged.vertex, schema=DEAD_LETTER_SCHEMA)
             make = partial(make_sink, errors, DEAD_LETTER_SCHEMA)
             self.add(free_name("sink errors", self._taken()), make, (Edge(merged.vertex),))
         for name in self.positions:
@@ -124,6 +137,7 @@ class Lowering:
         if rows.steps:
             rows = self._chain(rows)
             self.rows[id(node)] = rows
+            self._know(rows.vertex, schema=node.schema)
         return rows.vertex
 
     def _chain(self, rows: Rows) -> Rows:
@@ -134,6 +148,14 @@ class Lowering:
             self.positions |= self.above[rows.vertex]
         make = partial(ChainOperator, rows.steps, self.policy(rows.vertex))
         return self.add(name, make, (Edge(rows.vertex),), self.parallelism(rows.vertex), refuses=True)
+
+    def _note_schema(self, vertex: str, node: Node) -> None:
+        late = node.late_schema if isinstance(node, Stateful) else None
+        self._know(vertex, schema=node.schema, **({} if late is None else {"late_schema": late}))
+
+    def _know(self, vertex: str, **schemas: pl.Schema) -> None:
+        """Write down what the rows are that leave a vertex."""
+        self.vertices[vertex] = replace(self.vertices[vertex], **schemas)  # type: ignore[arg-type]
 
     def keep_positions(self, vertex: str) -> None:
         """Let the rows that come to what follows a vertex carry their positions, and make some for other rows."""

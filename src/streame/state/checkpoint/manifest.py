@@ -80,6 +80,19 @@ class SavedState:
     leaves: tuple[SavedLeaf, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class StoredState:
+    """The state of one instance of an operator that another process has written.
+
+    Args:
+        state: where it is.
+        packs: the files to which it refers.
+    """
+
+    state: SavedState
+    packs: tuple[StoredFile, ...]
+
+
 @dataclass(frozen=True)  # no slots: what is derived of it is kept, as it stands in many manifests
 class Output:
     """What a checkpoint lets out once it is decided.

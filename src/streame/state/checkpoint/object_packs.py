@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from xxhash import xxh3_128_hexdigest
 
-from streame.state.checkpoint.manifest import Chunk, Manifest, SavedState, StoredFile, chunks_of
+from streame.state.checkpoint.manifest import Chunk, Manifest, SavedState, StoredFile, StoredState, chunks_of
 from streame.state.checkpoint.packs import FIRST_LINE, PACKS_MAX, Known, PackWriting, retired_packs
 from streame.state.snapshot import Snapshot
 from streame.storage.disk import Bytes
@@ -28,6 +28,8 @@ class Cutting:
     store: ObjectStore
     stem: str
     files: list[StoredFile] = field(default_factory=list)
+    others: Mapping[str, StoredFile] = field(default_factory=dict)
+    """Files with states that others have written, by their path."""
     _starts: list[int] = field(default_factory=list)
     _waiting: bytearray = field(default_factory=bytearray)
 
@@ -74,14 +76,18 @@ class Cutting:
 
 
 def send_pack(
-    cutting: Cutting, last: Manifest, operators: Mapping[str, Sequence[Snapshot]], *, hints: bool
+    cutting: Cutting,
+    last: Manifest,
+    operators: Mapping[str, Sequence[Snapshot | StoredState]],
+    *,
+    hints: bool,
 ) -> dict[str, tuple[SavedState, ...]]:
     """Write what is new of some snapshots; returns where everything is.
 
     Args:
         cutting: where it goes.
         last: the last checkpoint.
-        operators: the snapshots of all instances of all operators.
+        operators: the snapshots of all instances of all operators, or where others have written them.
         hints: whether what the leaves say of unchanged chunks is about the time since the last checkpoint.
 
     Raises:
@@ -90,6 +96,7 @@ def send_pack(
     """
     writing = PackWriting(cutting.stem, _known(last), hints)
     cutting.send(writing.parts(operators))
+    cutting.others = writing.others
     return {name: cutting.placed(states) for name, states in writing.operators.items()}
 
 

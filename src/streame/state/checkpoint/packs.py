@@ -16,7 +16,15 @@ from streame.state.checkpoint.leaves import (
     kind_of,
     refuse_unsavable,
 )
-from streame.state.checkpoint.manifest import Chunk, Manifest, SavedLeaf, SavedState, StoredFile, chunks_of
+from streame.state.checkpoint.manifest import (
+    Chunk,
+    Manifest,
+    SavedLeaf,
+    SavedState,
+    StoredFile,
+    StoredState,
+    chunks_of,
+)
 from streame.state.checkpoint.sealed import FORMAT_VERSION
 from streame.state.snapshot import CHUNK_ROWS, Changed, Data, Leaf, Snapshot, is_kept, loaded
 from streame.storage.disk import Bytes, Files
@@ -98,19 +106,25 @@ class PackWriting:
     known: Known
     hints: bool
     operators: dict[str, tuple[SavedState, ...]] = field(default_factory=dict)
+    others: dict[str, StoredFile] = field(default_factory=dict)
+    """The files that others have written, by their path."""
     length: int = 0
     versions: dict[LeafKey, str] = field(default_factory=dict)
     _digest: xxh3_128 = field(default_factory=xxh3_128)
 
-    def parts(self, operators: Mapping[str, Sequence[Snapshot]]) -> Iterator[Bytes]:
+    def parts(self, operators: Mapping[str, Sequence[Snapshot | StoredState]]) -> Iterator[Bytes]:
         """The bytes of the pack, by and by; none at all if there is nothing new.
 
         Args:
-            operators: the snapshots of all instances of all operators.
+            operators: the snapshots of all instances of all operators, or where others have written them.
         """
         for operator in sorted(operators):
             states = []
             for instance, snapshot in enumerate(operators[operator]):
+                if isinstance(snapshot, StoredState):
+                    states.append(snapshot.state)
+                    self.others |= {pack.path: pack for pack in snapshot.packs}
+                    continue
                 saved: dict[int, SavedLeaf] = {}
                 numbers = range(len(snapshot.leaves))
                 for number in sorted(numbers, key=[leaf.path for leaf in snapshot.leaves].__getitem__):

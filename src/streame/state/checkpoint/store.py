@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from streame.core.disk_room import DiskRoom
 from streame.core.staging import Decided, Json, Outbox, Staged
 from streame.state.checkpoint.attempt_file import AttemptFile
 from streame.state.snapshot import Data, Snapshot, Tree, leaf_numbers, plain_values
+
+if TYPE_CHECKING:
+    from streame.state.checkpoint.manifest import StoredState
 
 _READERS = 4
 """Threads that read a state: new memory costs more time than the disk, and two threads get it twice as fast."""
@@ -20,7 +23,7 @@ class Draft:
 
     Args:
         plan: what the job is, as a JSON value.
-        operators: the snapshots of every instance of every operator, by its name.
+        operators: the snapshots of every instance of every operator, by its name, or where others have written them.
         sources: where the sources are to go on, as a JSON value.
         staged: the output of every transactional sink, by its name.
         hints: whether what the leaves say of unchanged chunks is about the time since the last checkpoint that was
@@ -32,7 +35,7 @@ class Draft:
     """
 
     plan: Json
-    operators: Mapping[str, Sequence[Snapshot]]
+    operators: "Mapping[str, Sequence[Snapshot | StoredState]]"
     sources: Json
     staged: Mapping[str, Staged]
     hints: bool = False

@@ -1,0 +1,318 @@
+"""The checkpoints of a job in a cluster, as its leader makes them: decided by one transaction of etcd.
+
+    c/<n>/<E>.<k>/<place>.<i>.pack   changed state of the tasks of one node, cut into objects
+    c/<n>/<E>.<k>/<place>.part       what that node gives for the checkpoint
+    c/<n>/<E>.<k>/MANIFEST           all of it: counts once the pointer in etcd names it
+    out/<n>/<E>.<sink>.<i>.out       staged output
+
+All names are given once, and carry the attempt or at least the epoch: an old leader can only leave litter.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import count
+
+import polars as pl
+
+from streame.cluster.etcd.election import Leadership
+from streame.cluster.etcd.interface import Etcd
+from streame.cluster.etcd.swap import NotSwapped, Swap, carry_out
+from streame.cluster.frames import Attempt
+from streame.cluster.part_files import empty_manifest, folder_of
+from streame.cluster.view import Keys, Pointer, encode
+from streame.core.failpoints import failpoint
+from streame.core.staging import Outbox, Staged
+from streame.errors import CheckpointDamaged, CheckpointError, EtcdError, Superseded
+from streame.state.checkpoint.history import next_history
+from streame.state.checkpoint.local import recovered
+from streame.state.checkpoint.manifest import Manifest, Output, chunks_of, decode_manifest, encode_manifest
+from streame.state.checkpoint.object_outbox import ObjectOutbox
+from streame.state.checkpoint.object_packs import Cutting, send_pack
+from streame.state.checkpoint.outbox import stored_file
+from streame.state.checkpoint.ownership import FORMAT, format_bytes, job_of
+from streame.state.checkpoint.spool import Spool
+from streame.state.checkpoint.store import CheckpointStore, Draft, Recovered, Written, stored_pieces
+from streame.storage.objects import ObjectStore, Taken
+
+KEPT = 3
+"""So many checkpoints are kept whole."""
+
+DECIDE_S = 10.0
+"""How long it is tried to find out whether a checkpoint was decided."""
+
+DELETED_MAX = 200
+
+_FILE = re.compile(r"c/(\d+)/(\d+)\.(\d+)/[^/]+|out/(\d+)/(\d+)\.[^/]+\.out")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a job of a cluster keeps what lasts.
+
+    Args:
+        store: the files, which all nodes reach.
+        etcd: the decisions.
+        keys: the keys of the job.
+        job: its name.
+    """
+
+    store: ObjectStore
+    etcd: Etcd
+    keys: Keys
+    job: str
+
+    def settle(self, probe: str) -> None:
+        """Make it the place of this job, if it is nobody's, and see that names are given once.
+
+        Args:
+            probe: a name that no other process has or had.
+
+        Raises:
+            CheckpointError: when it is the place of another job, or cannot be used.
+        """
+        where = self.store.where
+        owner = job_of(Spool(self.store), where)
+        if owner is None:
+            try:
+                self.store.put_new(FORMAT, format_bytes(self.job))
+            except Taken:
+                owner = job_of(Spool(self.store), where)
+        if owner is not None and owner != self.job:
+            raise CheckpointError(
+                f"{where}: these are the checkpoints of job {owner!r}, not of {self.job!r}; give each job a place of its own"
+            )
+        if self.store.size("m") is not None or self.store.names("m"):
+            raise CheckpointError(
+                f"{where}: these checkpoints were made by a single process, whose order is another one; give the cluster a "
+                "place of its own"
+            )
+        name = f"probe/{probe}"
+        self.store.put_new(name, b"first")
+        try:
+            self.store.put_new(name, b"second")
+        except Taken:
+            self.store.delete([name])
+            return
+        raise CheckpointError(
+            f"{where}: this store gives one name to two objects, so that an old leader could overwrite what a new one has "
+            "written; use another store"
+        )
+
+
+def read_manifest(store: ObjectStore, pointer: Pointer, job: str) -> Manifest:
+    """The manifest to which a pointer points.
+
+    Raises:
+        CheckpointDamaged: when it is not the one that was decided.
+        CheckpointError: when the store does not answer.
+    """
+    try:
+        content = store.get(pointer.path)
+    except FileNotFoundError:
+        content = b""
+    if len(content) != pointer.size or _digest(content) != pointer.digest:
+        raise CheckpointDamaged(
+            f"{store.where}: {pointer.path}, the manifest of checkpoint {pointer.number}, is "
+            f"{'not what was decided' if content else 'not there'}; restore it, or go on from a savepoint in another place"
+        )
+    manifest = decode_manifest(content, pointer.number, job)
+    if not isinstance(manifest, Manifest):
+        raise CheckpointError(f"{store.where}: {pointer.path} cannot be used: {manifest}")
+    return manifest
+
+
+class ClusterCheckpoints(CheckpointStore):
+    """The checkpoints of a job, while one attempt of a leader makes them.
+
+    Args:
+        place: where they are.
+        leadership: the election that this node has won.
+        attempt: the attempt.
+        pointer: the last checkpoint that was decided, as it was read in this epoch; `None` if there is none.
+        revision: at which the pointer was written; 0 if there is none.
+        begun: numbers of which none is given twice in this epoch.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        leadership: Leadership,
+        attempt: Attempt,
+        pointer: Pointer | None,
+        revision: int,
+        begun: "count[int]",
+    ) -> None:
+        self._place, self._leadership, self._attempt = place, leadership, attempt
+        self._pointer, self._revision, self._begun = pointer, revision, begun
+        self._last = empty_manifest(place.job)
+        self._known: dict[int, Manifest] = {}
+        self._unclaimed: set[str] = set()
+
+    @property
+    def pointer(self) -> Pointer | None:
+        """The last checkpoint that was decided."""
+        return self._pointer
+
+    def claim(self) -> None:
+        """See `CheckpointStore`: the election was the claim."""
+
+    def recover(self) -> Recovered | None:
+        """See `CheckpointStore`. The states are checked by the nodes that read them."""
+        pointer, store = self._pointer, self._place.store
+        if pointer is None:
+            return None
+        if pointer.attempt.epoch > self._leadership.epoch:
+            raise CheckpointError(
+                f"etcd has gone back in time: checkpoint {pointer.number} was decided in epoch {pointer.attempt.epoch}, and "
+                f"the epoch of this leader is only {self._leadership.epoch}. It was restored from a backup; restore it with "
+                "--bump-revision, or start the job under another name from a savepoint"
+            )
+        self._last = read_manifest(store, pointer, self._place.job)
+        self._known = {pointer.number: self._last}
+        for each in pointer.before:
+            self._known[each.number] = read_manifest(store, each, self._place.job)
+        return recovered(Spool(store), self._last)
+
+    def write(self, draft: Draft) -> Written:
+        """See `CheckpointStore`."""
+        number, store = self._last.number + 1, self._place.store
+        folder = folder_of(number, self._attempt)
+        staged = {name: Staged(tuple(each.pieces), each.note) for name, each in draft.staged.items()}
+        output = Output(number, staged, draft.acknowledges, draft.at_us)
+        try:
+            pack = Cutting(store, f"{folder}/0")
+            operators = send_pack(pack, self._last, draft.operators, hints=draft.hints)
+            packs = {file.path: file for file in [*self._last.packs, *pack.files]} | dict(pack.others)
+            files = tuple(
+                stored_file(piece) for each in staged.values() for piece in stored_pieces(each.pieces)
+            )
+            manifest = Manifest(
+                self._place.job, number, self._attempt.number, draft.plan,
+                {"polars": pl.__version__} | dict(draft.settings or {}),
+                operators, draft.sources, next_history(self._last.history, output),
+                tuple(packs[path] for path in sorted({chunk.pack for chunk in chunks_of(operators)})), files,
+            )  # fmt: skip
+            content = encode_manifest(manifest)
+            store.put_new(f"{folder}/MANIFEST", content)
+        except Taken as error:
+            raise Superseded(
+                f"{store.where}: {error} is there already, which only this attempt may write"
+            ) from None
+        failpoint("C4.after")
+        self._decide(
+            Pointer(
+                number, self._attempt, f"{folder}/MANIFEST", _digest(content), len(content), self._before()
+            )
+        )
+        failpoint("C5.after")
+        self._last, self._known[number] = manifest, manifest
+        self._unclaimed.difference_update(file.path for file in files)
+        state = sum(chunk.length for chunk in chunks_of(operators))
+        return Written(number, sum(file.length for file in pack.files) + len(content), state)
+
+    def published(self, number: int) -> None:
+        """See `CheckpointStore`."""
+        assert number == self._last.number, (number, self._last.number)
+
+    def collect_garbage(self) -> None:
+        """See `CheckpointStore`."""
+        failpoint("C7.after")
+        kept = (
+            []
+            if self._pointer is None
+            else [self._pointer.number, *(each.number for each in self._pointer.before)]
+        )
+        self._known = {number: self._known[number] for number in kept}
+        store = self._place.store
+        if not self._leads():
+            return  # whoever leads now sees to it
+        paths = [*store.names("c"), *store.names("out")]
+        manifests = {f"{folder_of(each.number, each.attempt)}/MANIFEST" for each in self._pointers()}
+        old = garbage(paths, self._attempt, self._last.number, self._known, {*self._unclaimed, *manifests})
+        store.delete(old[:DELETED_MAX])
+        failpoint("C9.after")
+
+    def outbox(self, sink: str) -> Outbox:
+        """See `CheckpointStore`."""
+        return ObjectOutbox(
+            self._place.store,
+            sink,
+            self._leadership.epoch,
+            lambda: self._last.number,
+            self._unclaimed,
+            None,
+            self._begun,
+        )
+
+    def release(self) -> None:
+        """See `CheckpointStore`: the next attempt has names of its own."""
+
+    def _decide(self, pointer: Pointer) -> None:
+        """C5: from here on the checkpoint counts."""
+        swap = Swap(self._place.keys.pointer, encode(pointer), self._revision, (self._leadership.guard,))
+        try:
+            done = carry_out(self._place.etcd, swap, timeout_s=DECIDE_S)
+        except EtcdError as error:
+            error.add_note(
+                f"checkpoint {pointer.number}: whether it counts is read again by the next attempt"
+            )
+            raise
+        if isinstance(done, NotSwapped):
+            raise Superseded(
+                f"checkpoint {pointer.number} was not decided: another node leads since, or was faster; this one follows"
+            )
+        self._pointer, self._revision = pointer, done.entry.mod_revision
+
+    def _before(self) -> tuple[Pointer, ...]:
+        """What a new pointer says of the checkpoints before."""
+        return tuple(_alone(each) for each in self._pointers()[: KEPT - 1])
+
+    def _pointers(self) -> list[Pointer]:
+        return [] if self._pointer is None else [self._pointer, *self._pointer.before]
+
+    def _leads(self) -> bool:
+        """Whether nobody was elected since; asked right before something is deleted."""
+        entry = self._place.etcd.get(self._place.keys.leader).entry
+        return entry is not None and entry.create_revision == self._leadership.epoch
+
+
+def garbage(
+    paths: Iterable[str], attempt: Attempt, last: int, kept: Mapping[int, Manifest], needed: Iterable[str]
+) -> list[str]:
+    """The files that are deleted.
+
+    Only such as nodes write, of this attempt or an older one, for a checkpoint up to the last one: they can never be
+    referred to again. What else lies there is somebody else's, or may be decided yet.
+
+    Args:
+        paths: what is there.
+        attempt: the one that runs.
+        last: the number of the last checkpoint that was decided.
+        kept: the manifests that are kept.
+        needed: other files that are.
+    """
+    used = set(needed)
+    for manifest in kept.values():
+        used.update(file.path for file in manifest.files)
+    for output in {id(each): each for manifest in kept.values() for each in manifest.history}.values():
+        used.update(output.paths)
+    return [path for path in paths if path not in used and _is_old(path, attempt, last)]
+
+
+def _is_old(path: str, attempt: Attempt, last: int) -> bool:
+    found = _FILE.fullmatch(path)
+    if found is None:
+        return False
+    if found[1] is not None:
+        return int(found[1]) <= last and Attempt(int(found[2]), int(found[3])) <= attempt
+    return int(found[4]) <= last and int(found[5]) <= attempt.epoch
+
+
+def _alone(pointer: Pointer) -> Pointer:
+    return Pointer(pointer.number, pointer.attempt, pointer.path, pointer.digest, pointer.size)
+
+
+def _digest(content: bytes) -> str:
+    return blake2b(content, digest_size=32).hexdigest()

@@ -1,0 +1,264 @@
+"""A cluster, as the user describes it, and a job that takes part in one."""
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from streame.cluster.checkpoints import Place
+from streame.cluster.etcd.client import EtcdClient
+from streame.cluster.etcd.settings import EtcdSettings
+from streame.cluster.identity import Identity
+from streame.cluster.node import Node
+from streame.cluster.part import Surroundings
+from streame.cluster.security import Tls, host_of, refuse_insecure
+from streame.cluster.transport import DataServer
+from streame.cluster.view import Keys
+from streame.core.durations import duration_us
+from streame.core.locations import folder_or_objects
+from streame.core.metrics import CheckpointMetrics, OperatorMetrics
+from streame.errors import ClusterError, PlanError, StreameError
+from streame.runtime.local import State
+from streame.runtime.runner import Program, Run
+from streame.storage.folder_bucket import FolderBucket
+from streame.storage.objects import ObjectStore, new_owner
+from streame.storage.s3 import S3Bucket
+
+PARALLELISM = 4
+"""How many instances a keyed operator has where the settings say nothing else."""
+
+LEASE_S_MIN = 2
+
+WAIT_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Many nodes that run one job: `job.run(cluster=...)` in the same program on each of them.
+
+    They find each other, and elect the one that leads, through etcd; rows go between them over gRPC. Any node may come
+    or go at any time. The one that leads reads the sources, decides checkpoints and writes the output; the others own the
+    keys. A node that is alone does all of it.
+
+    Args:
+        etcd: the members of etcd, as `HOST:PORT`.
+        address: where this node listens for the others, as `HOST:PORT`; they must reach it there.
+        name: the name of the cluster; nodes of one name, and of one job, find each other.
+        node: the name of this node, unique in the cluster; that of its certificate, or made of its address.
+        tls: the files of this node; needed for every address that is not of this machine.
+        etcd_tls: those with which it speaks to etcd, if these are others.
+        etcd_user: a user of etcd.
+        etcd_password_file: its password, readable for its owner alone.
+        insecure: whether to do without TLS, on this machine alone.
+        lease: how long others wait for a node that is not heard any more before another one leads (`"5s"`, at least 2 s).
+
+    Raises:
+        PlanError: when an address or a name cannot be used, or there is no TLS where it is needed.
+
+    Example:
+        >>> import streame as st
+        >>> st.Cluster(etcd=["127.0.0.1:2379"], address="127.0.0.1:50085", name="orders", insecure=True).node_name
+        'node-127-0-0-1-50085'
+    """
+
+    etcd: Sequence[str]
+    address: str
+    name: str = "streame"
+    node: str | None = None
+    tls: Tls | None = None
+    etcd_tls: Tls | None = None
+    etcd_user: str | None = None
+    etcd_password_file: str | os.PathLike[str] | None = None
+    insecure: bool = False
+    lease: str | timedelta = "5s"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.etcd, str):
+            raise PlanError(f"etcd={self.etcd!r}: give a list of addresses, such as [{self.etcd!r}]")
+        refuse_insecure([self.address], self.tls, insecure=self.insecure)
+        Identity.of(self.name, "node", self.node or "node")
+        self.etcd_settings()
+        if self.lease_s < LEASE_S_MIN:
+            raise PlanError(
+                f"lease={self.lease!r}: etcd keeps leases for at least {LEASE_S_MIN} s with its usual settings; give more"
+            )
+
+    @property
+    def lease_s(self) -> int:
+        """How long the lease of a node lives, in seconds."""
+        return -(-duration_us(self.lease, where="lease") // 1_000_000)
+
+    @property
+    def node_name(self) -> str:
+        """The name of this node."""
+        return self.identity().name
+
+    def identity(self) -> Identity:
+        """Who this node is: as its certificate says, if it has one.
+
+        Raises:
+            PlanError: when the certificate is one of another cluster, or cannot be used.
+        """
+        if self.tls is None:
+            derived = "node-" + re.sub(r"[^a-z0-9]+", "-", self.address.lower()).strip("-")
+            return Identity.of(self.name, "node", self.node or derived)
+        found = self.tls.check(datetime.now(UTC))
+        if (found.cluster, found.role) != (self.name, "node") or (self.node or found.name) != found.name:
+            raise PlanError(
+                f"{self.tls.certificate}: is a certificate of {found.uri}; this is node {self.node or found.name!r} of cluster "
+                f"{self.name!r}: give the certificate of this node (`streame certs` makes some)"
+            )
+        return found
+
+    def etcd_settings(self) -> EtcdSettings:
+        """How etcd is reached."""
+        tls = self.etcd_tls or self.tls
+        password = None if self.etcd_password_file is None else Path(self.etcd_password_file)
+        return EtcdSettings(
+            tuple(self.etcd),
+            None if tls is None else tls.ca,
+            None if tls is None else tls.certificate,
+            None if tls is None else tls.key,
+            self.etcd_user,
+            password,
+        )
+
+    def start(self, program: Program) -> Run:
+        """Start to take part in a job; called by `job.run`."""
+        if program.config.checkpoints is None:
+            raise PlanError(
+                "a cluster needs checkpoints=: a directory that all nodes reach under the same path, or an object store"
+            )
+        program.check()
+        me = self.identity()
+        etcd = EtcdClient(self.etcd_settings())
+        try:
+            place = Place(open_place(program.config.checkpoints, os.environ), etcd, Keys(self.name, program.name), program.name)
+            place.settle(new_owner().replace("/", "-"))
+            server = DataServer(self.address, self.name, self.tls)
+        except BaseException:
+            etcd.close()
+            raise
+        host, _ = host_of(self.address), None
+        address = f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}"
+        instances = program.config.parallelism if program.config.parallelism > 1 else PARALLELISM
+        node = Node(Surroundings(program, place, me, server, self.tls, instances), address, self.lease_s)
+        run = ClusterRun(node, program)
+        node.start()
+        return run
+
+
+class ClusterRun(Run):
+    """What this node runs of a job.
+
+    Args:
+        node: this node.
+        program: the job.
+    """
+
+    def __init__(self, node: Node, program: Program) -> None:
+        self._node, self._program = node, program
+        self._began = time.monotonic()
+        self._ended_at: float | None = None
+        self._stop_began: float | None = None
+        self._metrics: dict[str, OperatorMetrics] = {}
+
+    @property
+    def state(self) -> State:
+        """Where the job stands, as far as this node knows."""
+        if self.error is not None:
+            return "failed"
+        if not self._alive:
+            return "finished"
+        if self.waits_for is not None:
+            return "degraded"
+        return "stopping" if self._node.facts.is_leaving else "running"
+
+    @property
+    def waits_for(self) -> str | None:
+        """See `Run`."""
+        part = self._node.part
+        return None if part is None or part.run is None else part.run.waits_for
+
+    @property
+    def error(self) -> BaseException | None:
+        """See `Run`."""
+        ending = self._node.ending
+        if ending.outcome is not None and ending.outcome.state == "failed":
+            part = self._node.part
+            if part is not None and part.part.state == "failed" and part.error is not None:
+                return part.error
+            return ClusterError(f"the job has failed: {ending.outcome.error}")
+        return ending.error
+
+    @property
+    def seconds(self) -> float:
+        """See `Run`."""
+        if not self._alive and self._ended_at is None:
+            self._ended_at = time.monotonic()
+        return (self._ended_at or time.monotonic()) - self._began
+
+    def checkpoints(self) -> CheckpointMetrics | None:
+        """See `Run`: those that this node has decided as the leader, or what etcd says of the last one."""
+        part = self._node.part
+        found = None if part is None or part.run is None else part.run.checkpoints()
+        if found is None and (pointer := self._node.facts.view.pointer) is not None:
+            found = CheckpointMetrics(pointer.number)
+        return found
+
+    def metrics(self) -> Mapping[str, OperatorMetrics]:
+        """See `Run`: the counters of what runs on this node."""
+        part = self._node.part
+        here = {} if part is None or part.run is None else dict(part.run.metrics())
+        return {name: here.get(name, OperatorMetrics()) for name in {**self._names(), **here}}
+
+    def stop(self) -> None:
+        """Hand the work over to the other nodes, or make a last checkpoint if there are none."""
+        self._stop_began = self._stop_began or time.monotonic()
+        self._node.leave()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """See `Run`."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._node.wait(WAIT_S):
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            limit_s = self._program.config.shutdown_timeout_us / 1e6
+            if self._stop_began is not None and time.monotonic() - self._stop_began > limit_s:
+                self._node.give_up(
+                    StreameError(
+                        f"this node could not hand its work over within {limit_s:g} s; another one goes on from the last "
+                        "checkpoint. Raise shutdown_timeout if it only needs longer"
+                    )
+                )
+                self._node.wait(limit_s)
+        if self.error is not None:
+            raise self.error
+        return True
+
+    @property
+    def _alive(self) -> bool:
+        return not self._node.wait(0.0)
+
+    def _names(self) -> dict[str, None]:
+        return {}
+
+
+def open_place(place: str, environment: Mapping[str, str]) -> ObjectStore:
+    """The store behind a path or a URL.
+
+    Args:
+        place: a directory that all nodes reach, or the URL of an object store.
+        environment: the variables with address, region and keys of that.
+    """
+    found = folder_or_objects(place, where="checkpoints")
+    if isinstance(found, str):
+        return ObjectStore(S3Bucket(found, environment))
+    folder = found.absolute()
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(parents=True)
+    return ObjectStore(FolderBucket(folder))

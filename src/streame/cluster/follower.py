@@ -1,0 +1,70 @@
+"""What a node does that does not lead: facts in, one action out. Pure; it is asked again whenever something has changed."""
+
+from streame.cluster.actions import (
+    AbandonPart,
+    Action,
+    Campaign,
+    End,
+    Facts,
+    Leave,
+    Refuse,
+    Register,
+    RunPart,
+    SayLeaving,
+    Wait,
+)
+
+
+def follow(facts: Facts) -> Action:
+    """What to do while another node leads, or none.
+
+    Args:
+        facts: what is known.
+    """
+    view, part = facts.view, facts.part
+    running = part is not None and not part.is_over
+    if view.outcome is not None and view.outcome.epoch in facts.followed:
+        return End(view.outcome)
+    if (why := _unlike(facts)) is not None:
+        return Refuse(why)
+    if facts.is_leaving and not running and (view.leader is None or not _takes_part(facts)):
+        return Leave()
+    if not facts.is_held or view.node(facts.node_id) is None:
+        return Leave() if facts.is_leaving else Register()
+    if view.leader is None:
+        return Leave() if facts.is_leaving else Campaign()
+    if view.leader.member.id == facts.node_id:
+        return Campaign()  # it was elected, and did not get the answer
+    entry = view.attempt
+    assert entry is None or entry.members
+    if view.is_current and entry is not None:
+        if part is not None and part.attempt == entry.attempt:
+            return _say_leaving(facts)
+        if entry.place(facts.node_id) is not None:
+            return RunPart(entry)
+    if running:
+        return AbandonPart("there is another attempt" if view.is_current else "another node leads")
+    return _say_leaving(facts)
+
+
+def _say_leaving(facts: Facts) -> Action:
+    entry = facts.view.node(facts.node_id)
+    return SayLeaving() if facts.is_leaving and entry is not None and not entry.leaving else Wait()
+
+
+def _takes_part(facts: Facts) -> bool:
+    """Whether the newest attempt counts on this node."""
+    entry = facts.view.attempt
+    return facts.view.is_current and entry is not None and entry.place(facts.node_id) is not None
+
+
+def _unlike(facts: Facts) -> str | None:
+    """Why this node cannot work with the leader; `None` if it can."""
+    leader = facts.view.leader
+    if leader is None or leader.digest == facts.digest:
+        return None
+    return (
+        f"the program of this node is another one than that of node {leader.member.name!r} ({leader.member.address}), "
+        f"which leads: its digest is {facts.digest}, there {leader.digest}. All nodes of a job run the same plan, "
+        "functions and settings: start all with the same version; to change it, stop all nodes first"
+    )
