@@ -22,6 +22,7 @@ from streame.state.checkpoint.owned import Owned, encode_owned, kept_from, repea
 from streame.state.checkpoint.store import Draft
 from streame.state.snapshot import Leaf, Snapshot, plain_values
 from streame.storage.bucket import Bucket
+from streame.storage.folder_bucket import FolderBucket
 from streame.storage.objects import ObjectStore, Patience
 from streame.storage.s3 import S3Bucket
 from tests.storage.conftest import environment
@@ -30,11 +31,13 @@ from tests.storage.object_job import JOB, OPERATOR, QUICK, SINK, Process, World,
 from tests.storage.s3_server import Fault, S3Server
 
 
-@pytest.fixture(params=["memory", "s3"])
-def bucket(request: pytest.FixtureRequest) -> Bucket:
+@pytest.fixture(params=["memory", "folder", "s3"])
+def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bucket:
     """An empty bucket of each kind."""
-    made: Bucket = MemoryBucket() if request.param == "memory" else request.getfixturevalue("s3")
-    return made
+    if request.param == "s3":
+        s3: Bucket = request.getfixturevalue("s3")
+        return s3
+    return MemoryBucket() if request.param == "memory" else FolderBucket(tmp_path_factory.mktemp("bucket"))
 
 
 def test_runs_one_after_the_other_go_on(bucket: Bucket) -> None:

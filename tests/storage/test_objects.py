@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from streame.errors import CheckpointError, PlanError
 from streame.storage import s3 as s3_module
 from streame.storage.bucket import Bucket, NoAnswer, Occupied
+from streame.storage.folder_bucket import FolderBucket
 from streame.storage.objects import ObjectStore, Patience, Taken
 from streame.storage.s3 import S3Bucket
 from tests.storage.conftest import environment
@@ -56,11 +58,17 @@ def test_of_sixteen_writers_one_wins_in_memory() -> None:
     race(MemoryBucket(), rounds=200)
 
 
-@pytest.fixture(params=["memory", "s3"])
-def bucket(request: pytest.FixtureRequest) -> Bucket:
+def test_of_sixteen_writers_one_wins_in_a_folder(tmp_path: Path) -> None:
+    race(FolderBucket(tmp_path / "bucket"), rounds=10)
+
+
+@pytest.fixture(params=["memory", "folder", "s3"])
+def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bucket:
     """An empty bucket of each kind."""
-    made: Bucket = MemoryBucket() if request.param == "memory" else request.getfixturevalue("s3")
-    return made
+    if request.param == "s3":
+        s3: Bucket = request.getfixturevalue("s3")
+        return s3
+    return MemoryBucket() if request.param == "memory" else FolderBucket(tmp_path_factory.mktemp("bucket"))
 
 
 def test_an_object_is_made_once(bucket: Bucket) -> None:
