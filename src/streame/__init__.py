@@ -1,5 +1,8 @@
 """Streame: Polars dataframes over rows that never stop arriving."""
 
+import importlib
+import typing
+
 from streame.api.dataframe import StreamDataFrame, concat
 from streame.api.job import Job, job
 from streame.api.job_handle import JobHandle, JobStatus
@@ -17,9 +20,11 @@ from streame.core.user_aggregates import Aggregate
 from streame.errors import (
     CheckpointDamaged,
     CheckpointError,
+    ClusterError,
     ConnectorError,
     DataError,
     NotAccepted,
+    PeerLost,
     PlanChanged,
     PlanError,
     SinkRegressed,
@@ -31,6 +36,13 @@ from streame.io.durable_queue import END, Queue
 from streame.io.sink import Sink, TransactionalSink
 from streame.io.source import Chunk, Source
 
+if typing.TYPE_CHECKING:
+    from streame.cluster.cluster import Cluster
+    from streame.cluster.security import Tls
+
+_CLUSTER = {"Cluster": "streame.cluster.cluster", "Tls": "streame.cluster.security"}
+"""What needs packages that not everybody has; it is imported when it is asked for."""
+
 __all__ = [
     "DEAD_LETTER_SCHEMA",
     "END",
@@ -40,6 +52,8 @@ __all__ = [
     "CheckpointError",
     "CheckpointMetrics",
     "Chunk",
+    "Cluster",
+    "ClusterError",
     "ConnectorError",
     "DataError",
     "Decided",
@@ -50,6 +64,7 @@ __all__ = [
     "NotAccepted",
     "OperatorMetrics",
     "Outbox",
+    "PeerLost",
     "PlanChanged",
     "PlanError",
     "Queue",
@@ -62,6 +77,7 @@ __all__ = [
     "StreamTable",
     "StreameError",
     "Superseded",
+    "Tls",
     "TransactionalSink",
     "approx_n_unique",
     "approx_quantile",
@@ -78,3 +94,15 @@ __all__ = [
     "scan_rows",
     "sink",
 ]
+
+
+def __getattr__(name: str) -> typing.Any:
+    """What a cluster needs."""
+    if name not in _CLUSTER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(importlib.import_module(_CLUSTER[name]), name)
+    except ModuleNotFoundError as error:
+        raise PlanError(
+            f"st.{name} needs the package {error.name}, which is not installed: pip install 'streame[cluster]'"
+        ) from error

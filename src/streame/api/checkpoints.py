@@ -4,6 +4,7 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from typing import Any
 
 import polars as pl
 
@@ -79,12 +80,7 @@ def claimed(name: str, writes: Sequence[Write], config: Config, beginning: Begin
                 "allow_dropped_state and savepoint are about checkpoints; give checkpoints= as well"
             )
         return None
-    settings = {
-        "parallelism": config.parallelism,
-        "key_groups": KEY_GROUPS,
-        "streame": version("streame"),
-        "polars": pl.__version__,
-    }
+    settings = run_settings(config)
     plan, allowed = plan_identity(writes), tuple(beginning.allow_dropped)
     store = open_store(
         config.checkpoints, name, beginning.savepoint, lambda before: check_plan(before, plan, allowed)
@@ -96,6 +92,16 @@ def claimed(name: str, writes: Sequence[Write], config: Config, beginning: Begin
     except BaseException:
         store.release()
         raise
+
+
+def run_settings(config: Config) -> dict[str, Any]:
+    """What a checkpoint says of a run, for people and for later versions."""
+    return {
+        "parallelism": config.parallelism,
+        "key_groups": KEY_GROUPS,
+        "streame": version("streame"),
+        "polars": pl.__version__,
+    }
 
 
 def _readable_again(writes: Sequence[Write], place: str) -> tuple[Write, ...]:

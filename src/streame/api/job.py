@@ -14,6 +14,7 @@ from typing import Any
 
 from streame.api.checkpoints import Beginning, claimed
 from streame.api.job_handle import JobHandle, JobStatus, Loops, refuse_to_block
+from streame.api.program import program
 from streame.core.changes import DIFF
 from streame.core.config import load_config
 from streame.core.failpoints import check_failpoints
@@ -30,6 +31,7 @@ from streame.plan.lower import lower
 from streame.plan.nodes import Node, Scan, Stateful, TableJoin, Write, walk
 from streame.plan.optimizer import optimize
 from streame.runtime.local import LocalRun
+from streame.runtime.runner import Runner
 from streame.runtime.signals import stop_on_signals
 
 Errors = str | os.PathLike[str] | queue.Queue[Any] | queue.SimpleQueue[Any] | asyncio.Queue[Any] | None
@@ -84,6 +86,7 @@ class Job:
         memory_limit: str | int | None = None,
         shutdown_timeout: str | timedelta | None = None,
         switch_interval: str | timedelta | None = None,
+        cluster: Runner | None = None,
     ) -> JobStatus:
         """Run the job until its sources end, or until SIGINT or SIGTERM.
 
@@ -108,6 +111,8 @@ class Job:
             shutdown_timeout: how long a stop may take before it is given up (`"60s"`).
             switch_interval: how long one Python thread may keep the others waiting; lower it for latency beside
                 Python code that loops. It holds for the whole process.
+            cluster: `st.Cluster(...)` to run it together with the same program on other nodes. A signal then ends this
+                node, and the others go on.
 
         Returns:
             The final status: `finished`, whether the sources ended or a signal came.
@@ -144,6 +149,7 @@ class Job:
             memory_limit=memory_limit,
             shutdown_timeout=shutdown_timeout,
             switch_interval=switch_interval,
+            cluster=cluster,
         )
         with stop_on_signals(handle.stop):
             handle.wait()
@@ -155,6 +161,7 @@ class Job:
         errors: Errors = None,
         savepoint: str | os.PathLike[str] | None = None,
         allow_dropped_state: Collection[str] = (),
+        cluster: Runner | None = None,
         **settings: Any,
     ) -> JobHandle:
         """Start the job in threads of its own.
@@ -163,6 +170,7 @@ class Job:
             errors: where dead letters go, as for `run`.
             savepoint: as for `run`.
             allow_dropped_state: as for `run`.
+            cluster: as for `run`.
             **settings: the settings of `run`.
 
         Returns:
@@ -184,6 +192,15 @@ class Job:
         if config.switch_interval_us is not None:
             sys.setswitchinterval(config.switch_interval_us / 1e6)
         writes = self._optimized()
+        scans = [node for node in walk(*self._writes) if isinstance(node, Scan)]
+        names = [scan.name for scan in scans], [write.name for write in self._writes]
+        if cluster is not None:
+            if savepoint is not None:
+                raise PlanError(
+                    "savepoint= and cluster=: a job in a cluster cannot begin from a savepoint yet"
+                )
+            together = program(self.name, writes, config, allow_dropped_state, _errors_sink(errors))
+            return JobHandle(self.name, cluster.start(together), *names, self._loops())
         durable = claimed(self.name, writes, config, Beginning(savepoint, allow_dropped_state))
         try:
             graph = lower(writes if durable is None else durable.writes, config, _errors_sink(errors))
@@ -192,8 +209,6 @@ class Job:
             if durable is not None:
                 durable.give_back()
             raise
-        scans = [node for node in walk(*self._writes) if isinstance(node, Scan)]
-        names = [scan.name for scan in scans], [write.name for write in self._writes]
         handle = JobHandle(self.name, run, *names, self._loops())
         run.start()
         if durable is None and (lost := losses(self._writes, self.name)) is not None:

@@ -8,7 +8,8 @@ from types import TracebackType
 
 from streame.core.metrics import CheckpointMetrics, OperatorMetrics
 from streame.errors import PlanError
-from streame.runtime.local import LocalRun, State
+from streame.runtime.local import State
+from streame.runtime.runner import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class JobHandle(AbstractContextManager["JobHandle"]):
     def __init__(
         self,
         name: str,
-        run: LocalRun,
+        run: Run,
         sources: Iterable[str],
         sinks: Iterable[str],
         loops: Loops = (),
@@ -110,8 +111,8 @@ class JobHandle(AbstractContextManager["JobHandle"]):
             name=self.name,
             state=self._run.state,
             seconds=self._run.seconds,
-            rows_in=sum(metrics[name].rows_in for name in self._sources),
-            rows_out=sum(metrics[name].rows_in for name in self._sinks),
+            rows_in=sum(metrics[name].rows_in for name in self._sources if name in metrics),
+            rows_out=sum(metrics[name].rows_in for name in self._sinks if name in metrics),
             rejected=sum(each.rejected for each in metrics.values()),
             error=None if error is None else str(error),
             checkpoint=None if checkpoints is None else checkpoints.number,

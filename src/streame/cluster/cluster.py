@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from streame.cluster.checkpoints import Place
@@ -18,6 +18,7 @@ from streame.cluster.part import Surroundings
 from streame.cluster.security import Tls, host_of, refuse_insecure
 from streame.cluster.transport import DataServer
 from streame.cluster.view import Keys
+from streame.core.clock import SystemClock, to_datetime
 from streame.core.durations import duration_us
 from streame.core.locations import folder_or_objects
 from streame.core.metrics import CheckpointMetrics, OperatorMetrics
@@ -106,7 +107,7 @@ class Cluster:
         if self.tls is None:
             derived = "node-" + re.sub(r"[^a-z0-9]+", "-", self.address.lower()).strip("-")
             return Identity.of(self.name, "node", self.node or derived)
-        found = self.tls.check(datetime.now(UTC))
+        found = self.tls.check(to_datetime(SystemClock().now_us()))
         if (found.cluster, found.role) != (self.name, "node") or (self.node or found.name) != found.name:
             raise PlanError(
                 f"{self.tls.certificate}: is a certificate of {found.uri}; this is node {self.node or found.name!r} of cluster "
@@ -137,13 +138,18 @@ class Cluster:
         me = self.identity()
         etcd = EtcdClient(self.etcd_settings())
         try:
-            place = Place(open_place(program.config.checkpoints, os.environ), etcd, Keys(self.name, program.name), program.name)
+            place = Place(
+                open_place(program.config.checkpoints, os.environ),
+                etcd,
+                Keys(self.name, program.name),
+                program.name,
+            )
             place.settle(new_owner().replace("/", "-"))
             server = DataServer(self.address, self.name, self.tls)
         except BaseException:
             etcd.close()
             raise
-        host, _ = host_of(self.address), None
+        host = host_of(self.address)
         address = f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}"
         instances = program.config.parallelism if program.config.parallelism > 1 else PARALLELISM
         node = Node(Surroundings(program, place, me, server, self.tls, instances), address, self.lease_s)

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import random
 import secrets
 import threading
 import time
@@ -28,12 +27,12 @@ from streame.cluster.actions import (
     Wait,
 )
 from streame.cluster.etcd.election import Leadership, resign
-from streame.cluster.etcd.interface import Compare, Delete, Field, Put, Transaction, Watch
+from streame.cluster.etcd.interface import Compare, Delete, Field, Transaction, Watch
 from streame.cluster.etcd.lease import LeaseKeeper
 from streame.cluster.etcd.swap import Swap, Swapped, carry_out
 from streame.cluster.follower import follow
 from streame.cluster.leader import backoff_s, lead
-from streame.cluster.part import FAILED_TIMEOUT_S, Lead, PartRun, Surroundings
+from streame.cluster.part import Lead, PartRun, Surroundings
 from streame.cluster.view import (
     AttemptEntry,
     LeaderEntry,
@@ -45,7 +44,8 @@ from streame.cluster.view import (
     view_of,
 )
 from streame.core.failpoints import failpoint
-from streame.errors import ClusterError, Compacted, EtcdError, LeaseLost, PlanError, StreameError
+from streame.errors import Compacted, EtcdError, PlanError, StreameError
+from streame.runtime.local import FAILED_TIMEOUT_S
 
 LOOK_S = 1.0
 """How often etcd is read when nothing seems to change: a watch is only a hint."""
@@ -174,7 +174,9 @@ class Node:
         if part is not None and facts.part is not None and part.is_over and not facts.part.is_over:
             self._took_notice(part, view)
             facts = self._facts
-        followed = facts.followed | ({view.epoch} if view.epoch and part and part.attempt.epoch == view.epoch else set())
+        followed = facts.followed | (
+            {view.epoch} if view.epoch and part and part.attempt.epoch == view.epoch else set()
+        )
         seen = {each.member.id: facts.seen.get(each.member.id, now) for each in view.nodes}
         self._facts = replace(
             facts, now=now, view=view, is_held=held, part=part, leads=leads, followed=frozenset(followed), seen=seen,
@@ -192,7 +194,8 @@ class Node:
             for member in part.entry.members:
                 if member.name == part.lost and member.id != self._facts.node_id:
                     suspects[member.id] = now + self._lease_s + 1
-        pause_s = backoff_s(self._failures, random.random()) if part.state == "lost" else 0.0
+        jitter = secrets.randbelow(1000) / 1000
+        pause_s = backoff_s(self._failures, jitter) if part.state == "lost" else 0.0
         self._facts = replace(self._facts, suspects=suspects, not_before=now + pause_s)
 
     def _act(self, action: Action) -> None:
@@ -252,7 +255,9 @@ class Node:
 
     def _campaign(self) -> None:
         assert self._lease is not None
-        swap = Swap(self._keys.leader, encode(LeaderEntry(self._member, self._facts.digest)), 0, lease=self._lease.id)
+        swap = Swap(
+            self._keys.leader, encode(LeaderEntry(self._member, self._facts.digest)), 0, lease=self._lease.id
+        )
         done = carry_out(self._place.etcd, swap, timeout_s=CALL_S)
         failpoint("T1.after")
         if isinstance(done, Swapped):

@@ -7,9 +7,9 @@ from typing import Protocol
 from streame.core.config import Config
 from streame.core.metrics import CheckpointMetrics, OperatorMetrics
 from streame.core.staging import Json
-from streame.storage.log import Log
 from streame.runtime.graph import Graph
 from streame.runtime.local import State
+from streame.storage.log import Log
 
 LogOf = Callable[[str], Log]
 """Opens the log of a source that cannot be read again, by the name of the source."""

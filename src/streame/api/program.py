@@ -1,0 +1,60 @@
+"""A job as a program that many nodes run together."""
+
+from collections.abc import Callable, Collection, Sequence
+
+from streame.api.checkpoints import run_settings
+from streame.core.config import Config
+from streame.errors import PlanError
+from streame.io.sink import Sink
+from streame.plan.digest import program_digest
+from streame.plan.identity import plan_identity
+from streame.plan.lower import lower
+from streame.plan.nodes import Scan, Write, walk
+from streame.runtime.graph import Graph
+from streame.runtime.runner import LogOf, Program
+
+
+def program(
+    name: str,
+    writes: Sequence[Write],
+    config: Config,
+    allow_dropped: Collection[str],
+    errors: Callable[[], Sink] | None,
+) -> Program:
+    """A job as a program.
+
+    Args:
+        name: the job's name.
+        writes: its sinks, optimized.
+        config: its settings.
+        allow_dropped: names of operators whose state may be given up.
+        errors: makes the sink of all dead letters.
+
+    Raises:
+        PlanError: when other nodes could not run it.
+    """
+
+    def graph(config: Config, logs: LogOf | None) -> Graph:
+        return lower(writes, config, errors)
+
+    def check() -> None:
+        for node in walk(*writes):
+            if isinstance(node, Scan) and not getattr(node.source, "replayable", True):
+                raise PlanError(
+                    f"source {node.name!r} cannot be read again, and a cluster has no log for it yet; use a source that can"
+                )
+
+    def stand_by(leader: str | None) -> None:
+        """No source takes rows from outside."""
+
+    return Program(
+        name,
+        plan_identity(writes),
+        program_digest(writes, config),
+        config,
+        run_settings(config),
+        tuple(allow_dropped),
+        check,
+        graph,
+        stand_by,
+    )
