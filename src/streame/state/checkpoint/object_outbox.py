@@ -26,6 +26,7 @@ class ObjectOutbox(Outbox):
         unclaimed: the names of objects that no checkpoint refers to yet; they must not be deleted.
         scratch: a folder for what is not finished; `None` for that of the system.
         begun: numbers of which none is given twice.
+        shared: whether an old owner may write where the sink does, so that it has to know the epoch.
     """
 
     def __init__(
@@ -37,10 +38,18 @@ class ObjectOutbox(Outbox):
         unclaimed: set[str],
         scratch: Path | None,
         begun: Iterator[int],
+        *,
+        shared: bool = False,
     ) -> None:
         self._store, self._last, self._unclaimed, self._scratch = store, last, unclaimed, scratch
         self._name = f"{epoch}.{file_name(sink)}"
         self._begun = begun
+        self._epoch = epoch if shared else None
+
+    @property
+    def epoch(self) -> int | None:
+        """See `Outbox`."""
+        return self._epoch
 
     def begin(self) -> OutboxFile:
         """See `Outbox`."""
