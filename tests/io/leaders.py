@@ -13,7 +13,7 @@ from streame.errors import Superseded
 from streame.io.formats.encoders import NdjsonEncoder
 from streame.io.parts import PartFiles, PartLimits
 from streame.storage.disk import Bytes, LocalDisk
-from streame.testing.contracts import MemoryOutbox
+from streame.testing.contracts import Crashed, MemoryOutbox
 from tests.testing.test_contracts import read_parts
 
 FRAMES = [pl.DataFrame({"n": [start, start + 1, start + 2], "text": ["a"] * 3}) for start in range(0, 24, 3)]
@@ -102,7 +102,7 @@ class Leader:
 
     def __init__(self, world: World, frames: int, kept: int = 2) -> None:
         self.world, self.frames, self.kept = world, frames, kept
-        self.ended, self.steps = False, 0
+        self.ended, self.steps, self._killed = False, 0, False
         self.error: BaseException | None = None
         self._left: int | None = 0
         self._turn, self._back = threading.Semaphore(0), threading.Semaphore(0)
@@ -120,10 +120,17 @@ class Leader:
             self._thread.join()
         return self
 
+    def kill(self) -> None:
+        """End it where it is."""
+        self._killed = True
+        self.go()
+
     def _step(self) -> None:
         while self._left == 0:
             self._back.release()
             self._turn.acquire()
+        if self._killed:
+            raise Crashed
         if self._left is not None:
             self._left -= 1
         self.steps += 1

@@ -56,10 +56,11 @@ def empty(world: World) -> World:
 
 
 def begun(world: World) -> World:
-    """Some leader has published one checkpoint, decided another, and works no more."""
+    """Some leader has published one checkpoint, decided another, and died there."""
     first = Leader(world, 2)
     while len(world.decided) < 2:
         first.go(1)
+    first.kill()
     return world
 
 
@@ -109,6 +110,7 @@ def test_both_find_output_that_is_decided_and_not_published(worlds: Iterator[Wor
     assert pairs(worlds, FACTOR / 60, begun, 3) > 0
 
 
+@pytest.mark.timeout(120 * max(1, FACTOR))
 def test_two_leaders_by_turns(worlds: Iterator[World]) -> None:
     draw = random.Random(SEED)
     for _ in range(int(80 * FACTOR)):
