@@ -26,7 +26,7 @@ from streame.cluster.actions import (
     StopPart,
     Wait,
 )
-from streame.cluster.etcd.election import Leadership, resign
+from streame.cluster.etcd.election import Leadership, resign, stand
 from streame.cluster.etcd.interface import Compare, Delete, Field, Transaction, Watch
 from streame.cluster.etcd.lease import LeaseKeeper
 from streame.cluster.etcd.swap import Swap, Swapped, carry_out
@@ -255,16 +255,13 @@ class Node:
 
     def _campaign(self) -> None:
         assert self._lease is not None
-        swap = Swap(
-            self._keys.leader, encode(LeaderEntry(self._member, self._facts.digest)), 0, lease=self._lease.id
-        )
-        done = carry_out(self._place.etcd, swap, timeout_s=CALL_S)
+        value = encode(LeaderEntry(self._member, self._facts.digest))
+        won = stand(self._place.etcd, self._keys.leader, value, self._lease.id, timeout_s=CALL_S)
         failpoint("T1.after")
-        if isinstance(done, Swapped):
-            self._leadership = Leadership(self._keys.leader, done.entry.create_revision, self._lease.id)
-            self._begun, self._failures = count(), 0
+        if won is not None:
+            self._leadership, self._begun, self._failures = won, count(), 0
             self._facts = replace(self._facts, number=0, suspects={}, not_before=0.0)
-            log.info("node %s leads, epoch %s", self._around.me.name, self._leadership.epoch)
+            log.info("node %s leads, epoch %s", self._around.me.name, won.epoch)
 
     def _swap(self, key: str, value: bytes) -> bool:
         """Replace a key as the leader; whether it is so."""
