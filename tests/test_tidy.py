@@ -62,6 +62,7 @@ def test_every_file_of_the_package_is_imported() -> None:
     testing = [module.name for module in MODULES if module.name.startswith("streame.testing")]
     # Nothing starts a node yet: what talks to etcd is reached by its tests alone.
     etcd = ["streame.cluster.etcd.client", "streame.cluster.etcd.election", "streame.cluster.etcd.lease"]
+    etcd.append("streame.cluster.log")
     report(layers.unreached(MODULES, ["streame", "streame.__main__", *scripts, *testing, *etcd]))
 
 
