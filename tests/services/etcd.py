@@ -75,12 +75,21 @@ class EtcdServers:
         self.start()
 
     def leader(self) -> int:
-        """Which member leads the others."""
-        for member in self._processes:
-            status = self.call("maintenance/status", member=member)
-            if status["leader"] == status["header"]["member_id"]:
-                return member
-        raise AssertionError("no member says that it leads")
+        """Which member leads the others, once all agree on it: one that stood still takes a while to hear of another."""
+        found: list[int] = []
+
+        def agreed() -> bool:
+            said = [self.call("maintenance/status", member=member) for member in self._processes]
+            leaders = {status["leader"] for status in said}
+            found[:] = [
+                member
+                for member, status in zip(self._processes, said, strict=True)
+                if leaders == {status["header"]["member_id"]}
+            ]
+            return bool(found)
+
+        assert until(agreed, START_SECONDS), "the members of etcd do not agree on who leads"
+        return found[0]
 
     def call(self, path: str, member: int = 0, token: str = "", **body: Any) -> dict[str, Any]:
         """Ask the JSON gateway of a member, which tests use to set things up; bytes are in base64."""
