@@ -120,7 +120,7 @@ class EtcdServers:
         client, peer, health = self._ports[member]
         urls = {f"m{number}": f"http://127.0.0.1:{ports[1]}" for number, ports in enumerate(self._ports)}
         command: list[str | Path] = [
-            *_die_with_parent(), self._program,
+            *die_with_parent(), self._program,
             "--name", f"m{member}", "--data-dir", self._folder / f"m{member}",
             "--listen-client-urls", f"{self._scheme}://127.0.0.1:{client}",
             "--advertise-client-urls", f"{self._scheme}://127.0.0.1:{client}",
@@ -170,8 +170,8 @@ def _is_healthy(port: int) -> bool:
     return False
 
 
-def _die_with_parent() -> list[str]:
-    """A command before the command: the member ends with the process that started it, however that ends."""
+def die_with_parent() -> list[str]:
+    """A command before the command: it ends with the process that started it, however that ends."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
 
