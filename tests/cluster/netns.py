@@ -1,6 +1,7 @@
 """Network namespaces: hosts of their own on this machine, joined by a bridge, which a test can part from each other.
 
-Nothing of the machine's own network is touched: the bridge stands in a namespace too. It takes root, Linux and `ip`.
+Nothing of the machine's own network is touched, unless it is to join them: the bridge stands in a namespace too. It takes root,
+Linux and `ip`.
 
 A direction is cut by a wrong hardware address for the other host: packets leave, and nobody takes them, as behind a firewall
 that drops them. That needs no packet filter, which neither every kernel nor every machine has.
@@ -23,6 +24,9 @@ STOP_S = 5.0
 NOBODY = "02:00:00:00:ff:ff"
 """A hardware address that no host has."""
 
+MACHINE = "streame-hosts"
+"""The interface of this machine that joins the hosts."""
+
 _numbers = counting()
 
 
@@ -44,10 +48,14 @@ class Hosts:
 
     def start(self, host: int, *command: str, **settings: Any) -> subprocess.Popen[str]:
         """A process on a host; it is killed when the hosts are removed, if it has not ended."""
-        prefix = [*die_with_parent(), "ip", "netns", "exec", self.namespace(host)]
+        prefix = [*die_with_parent(), *self.command(host)]
         process: subprocess.Popen[str] = subprocess.Popen([*prefix, *command], text=True, **settings)
         self.running.append(process)
         return process
+
+    def command(self, host: int) -> list[str]:
+        """The command before a command that lets it run on a host."""
+        return ["ip", "netns", "exec", self.namespace(host)]
 
     def cut(self, sender: int, receiver: int) -> None:
         """Let nothing of a host's arrive at another one; the other direction stays."""
@@ -81,8 +89,12 @@ class Hosts:
 
 
 @contextmanager
-def hosts(count: int) -> Iterator[Hosts]:
+def hosts(count: int, *, joined: bool = False) -> Iterator[Hosts]:
     """Hosts that reach each other; they are removed at the end, with the processes that were started there.
+
+    Args:
+        count: how many.
+        joined: whether this machine reaches them too, whatever is cut between them.
 
     Raises:
         NotAllowed: when this machine does not let us.
@@ -106,14 +118,21 @@ def hosts(count: int) -> Iterator[Hosts]:
             _ip("-n", name, "link", "set", "eth0", "address", _hardware(host), "up")
             _ip("-n", name, "address", "add", f"{made.address(host)}/24", "dev", "eth0")
             _ip("-n", name, "link", "set", "lo", "up")
+        if joined:
+            here = ["peer", "name", MACHINE, "netns", str(os.getpid())]
+            _ip("-n", hub, "link", "add", "port", "type", "veth", *here)
+            opened.callback(_ip, "link", "delete", MACHINE)
+            _ip("-n", hub, "link", "set", "port", "master", "bridge", "up")
+            _ip("link", "set", MACHINE, "up")
+            _ip("address", "add", "10.231.7.254/24", "dev", MACHINE)
         made.heal()
         yield made
 
 
-def why_not() -> str | None:
+def why_not(*, joined: bool = False) -> str | None:
     """Why hosts cannot be made on this machine; `None` if they can, which is tried."""
     try:
-        with hosts(1):
+        with hosts(1, joined=joined):
             return None
     except NotAllowed as reason:
         return str(reason)

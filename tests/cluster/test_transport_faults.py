@@ -100,11 +100,8 @@ def test_all_rows_come_over_a_delay_of_fifty_milliseconds(batches: int, height: 
     )
 
 
-@pytest.mark.parametrize(
-    "line", [Line(delay_s=0.01, jitter_s=0.05, loss=0.05), Line(bytes_per_s=2e6)], ids=["loss", "slow"]
-)
-def test_a_bad_line_loses_no_row_and_no_peer(line: Line) -> None:
-    assert rows_per_s(line, batches=1000, height=HEIGHT) > 0
+def test_loss_and_jitter_lose_no_row_and_no_peer() -> None:
+    assert rows_per_s(Line(delay_s=0.01, jitter_s=0.05, loss=0.05), batches=1000, height=HEIGHT) > 0
 
 
 def test_a_network_that_stands_still_for_a_second_loses_nothing() -> None:
