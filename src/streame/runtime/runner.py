@@ -62,7 +62,7 @@ class Program:
         graph: makes the physical graph for some settings, with the logs of sources that cannot be read again; without
             those nothing may be read.
         stand_by: tells the sources that take rows from outside that another node reads them, and its address.
-        stop_standing_by: tells them that this is over.
+        stop_standing_by: tells them that this is over, and why nobody takes their rows any more.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Program:
     check: Callable[[], None]
     graph: Callable[[Config, LogOf | None], Graph]
     stand_by: Callable[[str | None], None]
-    stop_standing_by: Callable[[], None]
+    stop_standing_by: Callable[[str], None]
 
 
 class Runner(Protocol):
