@@ -20,6 +20,7 @@ from streame.core.failpoints import EXIT_CODE
 from streame.testing.tcp_proxy import TcpProxy
 from tests.cluster.loads import FedRows, Load, PutRows
 from tests.cluster.nursery import Nursery
+from tests.services.etcd import EtcdServers
 
 CATCH_UP_S = 30.0
 """Whatever is done to nodes: so long after it all that was let out is in the output."""
@@ -63,7 +64,7 @@ class Nodes:
 
     Args:
         nursery: where processes come from.
-        endpoints: of etcd.
+        servers: etcd.
         folder: of the job.
         job: its name.
         cluster: the name of the cluster, which no other test has.
@@ -73,7 +74,7 @@ class Nodes:
     """
 
     nursery: Nursery
-    endpoints: Sequence[str]
+    servers: EtcdServers
     folder: Path
     job: str
     cluster: str
@@ -84,7 +85,7 @@ class Nodes:
     killed: int = 0
 
     def __post_init__(self) -> None:
-        self._etcd = EtcdClient(EtcdSettings(tuple(self.endpoints)))
+        self._etcd = EtcdClient(EtcdSettings(self.servers.endpoints))
         self._keys = Keys(self.cluster, self.job)
         self._opened = contextlib.ExitStack()
         self._gone: set[str] = set()
@@ -97,7 +98,7 @@ class Nodes:
             node.job = job or self.job
             settings = {
                 "node": name, "cluster": self.cluster, "folder": str(self.folder), "job": node.job,
-                "etcd": [proxy.address for proxy in node.etcd] or list(self.endpoints),
+                "etcd": [proxy.address for proxy in node.etcd] or list(self.servers.endpoints),
                 "address": f"127.0.0.1:{node.port}", "proxy_port": None if node.way is None else node.way.port,
                 "failpoints": failpoints, "interval": INTERVAL,
             }  # fmt: skip
@@ -201,9 +202,11 @@ class Nodes:
         wanted = self.checkpoint() + checkpoints
         self.until(lambda: self.checkpoint() >= wanted, f"there is no checkpoint {wanted}", seconds)
 
-    def caught_up(self, seconds: float = CATCH_UP_S) -> None:
-        """Wait until all rows of this moment are in the output."""
+    def caught_up(self, seconds: float = CATCH_UP_S) -> float:
+        """Wait until all rows of this moment are in the output; how many seconds that took."""
+        began = time.monotonic()
         self.until(self.load.written(), "rows that the job was given are not in its output", seconds)
+        return time.monotonic() - began
 
     def rest(self, least_s: float, most_s: float) -> None:
         """Wait for a random time: when something is done to nodes is not up to them."""
@@ -261,7 +264,7 @@ class Nodes:
     def _made(self, name: str) -> Node:
         port = _free_port()
         proxies = []
-        for address in (f"127.0.0.1:{port}", *self.endpoints) if self.is_proxied else ():
+        for address in (f"127.0.0.1:{port}", *self.servers.endpoints) if self.is_proxied else ():
             host, number = address.rsplit(":", 1)
             proxies.append(self._opened.enter_context(TcpProxy(host, int(number))))
         self.nodes[name] = Node(name, port, proxies[1:], proxies[0] if proxies else None, self.job)
@@ -285,7 +288,7 @@ class Nodes:
 @contextlib.contextmanager
 def running(
     nursery: Nursery,
-    endpoints: Sequence[str],
+    servers: EtcdServers,
     folder: Path,
     job: str,
     names: Sequence[str],
@@ -297,7 +300,7 @@ def running(
     folder.mkdir(parents=True, exist_ok=True)
     cluster = f"c{os.getpid()}-{folder.name}".lower()
     load = PutRows(folder) if job == "queued" else FedRows(folder, job)
-    made = Nodes(nursery, endpoints, folder, job, cluster, np.random.default_rng(seed), load, is_proxied)
+    made = Nodes(nursery, servers, folder, job, cluster, np.random.default_rng(seed), load, is_proxied)
     try:
         made.start(*names)
         made.takes_part(*names)

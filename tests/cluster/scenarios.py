@@ -14,6 +14,7 @@ TOGETHER_S = 0.1
 PAUSE_S = LEASE_S + 1.0
 HAND_OVER_S = 1.5
 HAND_OVERS = 3
+STEPS_DOWN = "does not lead any more"
 
 LEADER_STEPS = (
     "C0.after",
@@ -73,12 +74,14 @@ def random_kills(nodes: Nodes, kills: int) -> None:
 
 def leader_steps(nodes: Nodes) -> None:
     """The leader ends at each step of a checkpoint."""
+    took_s = []
     for step in LEADER_STEPS:
         leader = nodes.leader()
         nodes.arm(leader, f"{step}:exit:{nodes.random.integers(1, 4)}")
         nodes.ended(leader, EXIT_CODE)
         nodes.start(leader)
-        nodes.caught_up()
+        took_s.append(nodes.caught_up())
+    print(f"behind a leader that was killed, caught up after {', '.join(f'{each:.1f}' for each in took_s)} s")
 
 
 def follower_steps(nodes: Nodes) -> None:
@@ -154,7 +157,10 @@ def pauses(nodes: Nodes, count: int) -> None:
                 victim = leader
                 nodes.pause(victim)
                 nodes.rest(0.1, LEASE_S)
+        noticed = nodes.said(victim).count(STEPS_DOWN) + 1
         nodes.resume(victim)
+        if number % 3 == 0:
+            nodes.until(lambda: nodes.said(victim).count(STEPS_DOWN) >= noticed, "it has not noticed")  # noqa: B023 - called now
         nodes.caught_up()
     nodes.takes_part(*everybody)
 
@@ -176,6 +182,22 @@ def etcd_away(nodes: Nodes, count: int) -> None:
             proxy.heal()
         nodes.caught_up()
     nodes.takes_part(*everybody)
+
+
+def members_of_etcd_gone(nodes: Nodes) -> None:
+    """The member that leads the others is killed, alone and together with the node that leads; then it comes back."""
+    everybody = tuple(nodes.nodes)
+    for is_together in (False, True):
+        nodes.servers.kill(nodes.servers.leader())
+        if is_together:
+            leader = nodes.leader()
+            nodes.kill(leader)
+            nodes.successor(leader)
+            nodes.start(leader)
+        nodes.caught_up()
+        nodes.servers.recover()
+    nodes.takes_part(*everybody)
+    nodes.caught_up()
 
 
 def parted(nodes: Nodes, count: int) -> None:
@@ -254,12 +276,14 @@ class Scenario:
         names: of the nodes that run at first.
         act: what is done.
         is_proxied: whether the network between nodes, and to etcd, can be spoilt.
+        members: how many members etcd has.
     """
 
     job: str
     names: tuple[str, ...]
     act: Callable[[Nodes], None]
     is_proxied: bool = False
+    members: int = 1
 
 
 THREE = ("first", "second", "third")
@@ -275,6 +299,7 @@ SCENARIOS = {
     "rows are put": Scenario("queued", THREE, lambda nodes: rows_are_put(nodes, 40 if NIGHTLY else 2)),
     "pauses": Scenario("rekeyed", THREE, lambda nodes: pauses(nodes, 100 if NIGHTLY else 3)),
     "etcd away": Scenario("fed", THREE, lambda nodes: etcd_away(nodes, 30 if NIGHTLY else 2), True),
+    "members of etcd gone": Scenario("fed", THREE, members_of_etcd_gone, members=3),
     "parted": Scenario("rekeyed", THREE, lambda nodes: parted(nodes, 70 if NIGHTLY else 3), True),
     "rescaled": Scenario("rekeyed", ("first",), rescaled),
     "strangers": Scenario("fed", THREE, strangers),

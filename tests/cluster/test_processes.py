@@ -14,6 +14,7 @@ from tests.cluster.scenarios import NIGHTLY, SCENARIOS, Scenario
 from tests.services.etcd import EtcdServers
 
 AT_ONCE = 3
+KILLS = 300 if NIGHTLY else 25
 
 pytestmark = pytest.mark.timeout(7200 if NIGHTLY else 600)
 
@@ -30,17 +31,18 @@ def nursery() -> Iterator[Nursery]:
 def results(
     request: pytest.FixtureRequest,
     nursery: Nursery,
-    one_member: EtcdServers,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, Future[int]]]:
     """How many processes ended in each of the scenarios that were asked for."""
     folder, seed = tmp_path_factory.mktemp("nodes"), int(request.config.option.hypothesis_seed)
     wanted = {item.callspec.params["name"] for item in request.session.items if _is_ours(item)}  # type: ignore[attr-defined]
 
+    servers = {each.members: _servers(request, each.members) for each in map(SCENARIOS.__getitem__, wanted)}
+
     def played(number: int, scenario: Scenario) -> int:
         own = folder / f"s{number}"
         with running(
-            nursery, one_member.endpoints, own, scenario.job, scenario.names, seed + number,
+            nursery, servers[scenario.members], own, scenario.job, scenario.names, seed + number,
             is_proxied=scenario.is_proxied,
         ) as nodes:  # fmt: skip
             scenario.act(nodes)
@@ -56,6 +58,13 @@ def results(
         pool.shutdown(cancel_futures=True)
 
 
+def _servers(request: pytest.FixtureRequest, members: int) -> EtcdServers:
+    """An etcd that other tests may use as well, but not at the same time."""
+    found: EtcdServers = request.getfixturevalue("one_member" if members == 1 else "_three_members")
+    found.recover()
+    return found
+
+
 def _is_ours(item: pytest.Item) -> bool:
     return getattr(item, "originalname", "") == test_nothing_is_lost_and_nothing_doubled.__name__
 
@@ -63,3 +72,11 @@ def _is_ours(item: pytest.Item) -> bool:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_nothing_is_lost_and_nothing_doubled(name: str, results: dict[str, Future[int]]) -> None:
     results[name].result()
+
+
+def test_nodes_were_killed(results: dict[str, Future[int]]) -> None:
+    if len(results) < len(SCENARIOS):
+        pytest.skip("only some of the scenarios were asked for")
+    killed = sum(result.result() for result in results.values())
+    print(f"{killed} node processes were killed")
+    assert killed >= KILLS
