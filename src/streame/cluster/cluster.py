@@ -128,7 +128,7 @@ class Cluster:
             password,
         )
 
-    def start(self, program: Program) -> Run:
+    def start(self, program: Program) -> "ClusterRun":
         """Start to take part in a job; called by `job.run`."""
         if program.config.checkpoints is None:
             raise PlanError(
@@ -221,6 +221,11 @@ class ClusterRun(Run):
         part = self._node.part
         here = {} if part is None or part.run is None else dict(part.run.metrics())
         return {name: here.get(name, OperatorMetrics()) for name in {**self._names(), **here}}
+
+    def by_instance(self) -> Mapping[tuple[str, int], OperatorMetrics]:
+        """The counters of each instance that runs on this node, by the operator's name and its number."""
+        part = self._node.part
+        return {} if part is None or part.run is None else part.run.by_instance()
 
     def stop(self) -> None:
         """Hand the work over to the other nodes, or make a last checkpoint if there are none."""
