@@ -269,6 +269,7 @@ class TableJoin(Node):
         wait: how long a stream row waits for its table row; `None` for ever. In the engine's units of event time if
             the stream has one, else in microseconds of the wall clock.
         name: the name under which its state is found.
+        keeps_in: where its state is kept between attempts in a cluster, if not with the checkpoints.
     """
 
     input: Node
@@ -281,6 +282,7 @@ class TableJoin(Node):
     nulls_equal: bool
     wait: int | None
     name: str
+    keeps_in: Literal["etcd"] | None = None
 
     @property
     def schema(self) -> pl.Schema:
