@@ -6,7 +6,7 @@ from streame.api.checkpoints import run_settings
 from streame.core.config import Config
 from streame.errors import PlanError
 from streame.io.sink import Sink
-from streame.plan.digest import program_digest
+from streame.plan.digest import check_functions, program_digest
 from streame.plan.identity import plan_identity
 from streame.plan.lower import lower
 from streame.plan.nodes import Scan, Write, walk
@@ -43,6 +43,11 @@ def program(
                 raise PlanError(
                     f"source {node.name!r} cannot be read again, and a cluster has no log for it yet; use a source that can"
                 )
+        check_functions(writes)
+        for write in writes:
+            check_cluster: Callable[[], None] | None = getattr(write.make_sink(), "check_cluster", None)
+            if check_cluster is not None:
+                check_cluster()
 
     def stand_by(leader: str | None) -> None:
         """No source takes rows from outside."""
