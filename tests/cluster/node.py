@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from streame.cli.bench.process import peak_rss_mb, rss_mb
-from streame.cluster.columns import Columns
+from streame.cluster.columns import ChannelColumns
 from streame.cluster.frames import Attempt
 from streame.cluster.identity import Identity
 from streame.cluster.security import Tls
@@ -19,7 +19,7 @@ from streame.core.messages import END_OF_STREAM, Barrier, Batch, Watermark
 from streame.errors import StreameError
 
 SCHEMA = pl.Schema({"n": pl.Int64(), "text": pl.String()})
-COLUMNS = Columns.of(SCHEMA, "numbers")
+COLUMNS = ChannelColumns.of(SCHEMA, None, "numbers")
 WAIT_S = 20.0
 ME, RECEIVER = Identity("shop", "node", "sender"), Identity("shop", "node", "receiver")
 

@@ -7,16 +7,20 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from streame.core.full_disk import is_full_disk
 from streame.errors import CheckpointError
+from streame.state.checkpoint.object_outbox import _ObjectFile
+from streame.state.checkpoint.objects import ObjectCheckpoints
 from streame.storage.bucket import NoAnswer, Occupied
 from streame.storage.disk import Bytes, LocalDisk
 from streame.storage.folder_bucket import FolderBucket
 from streame.storage.objects import ObjectStore, Patience
 from tests.storage.memory_disk import Op, RecordedDisk
+from tests.storage.object_job import Process, World
 from tests.storage.power_cut import Power
 
 KILLS = 6
@@ -209,6 +213,45 @@ def test_a_small_file_system_that_is_full(full_disk: Path) -> None:
     assert files(full_disk) == []
     bucket.create("state/1/small", b"small")
     assert bucket.names("") == ["state/1/small"]
+
+
+class FullOnce(FolderBucket):
+    """Has no room for some object, the first time."""
+
+    def __init__(self, folder: Path, part: str) -> None:
+        super().__init__(folder)
+        self.part = part
+        self.full = 0
+
+    def create(self, name: str, data: bytes) -> None:
+        if name.startswith(self.part) and not self.full:
+            self.full += 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().create(name, data)
+
+
+@pytest.mark.parametrize("part", ["out/2/", "state/2/", "m/2"])
+def test_a_checkpoint_is_written_again_when_there_is_room(
+    tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = FullOnce(tmp_path, part)
+    world = World(bucket, 4)
+    process = Process(world, "first")
+    process.begin()
+    write, finish = ObjectCheckpoints.write, _ObjectFile.finish
+
+    def insist(act: Callable[[], Any]) -> Any:
+        try:
+            return act()
+        except OSError:
+            return act()
+
+    monkeypatch.setattr(ObjectCheckpoints, "write", lambda self, draft: insist(lambda: write(self, draft)))
+    monkeypatch.setattr(_ObjectFile, "finish", lambda self: insist(lambda: finish(self)))
+    assert process.goes_on_from_here()
+    assert bucket.full
+    Process(world, "second").run()
+    world.assert_complete()
 
 
 def test_an_error_that_may_pass_is_no_answer(tmp_path: Path) -> None:

@@ -63,12 +63,14 @@ class BatchCodec:
         columns: those of the channel, without hidden ones.
         name: of the channel, for errors.
         row_bytes_max: a row of more bytes is refused.
+        partial: those of rows that stand for several others, on a channel that has both.
     """
 
     columns: Columns
     name: str
     row_bytes_max: int = ROW_BYTES_MAX
-    _layouts: dict[_Hidden, _Layout] = field(default_factory=dict)
+    partial: Columns | None = None
+    _layouts: dict[tuple[bool, _Hidden], _Layout] = field(default_factory=dict)
 
     def encode(self, batch: Batch, attempt: Attempt, channel: int, seq: int) -> Iterator[bytes]:
         """Frames with the rows of a batch, each with the next number.
@@ -82,9 +84,9 @@ class BatchCodec:
         Raises:
             DataError: when a row is too large; the pieces before it were given.
         """
-        frame = batch.frame
+        frame, is_partial = self._in_order(batch.frame)
         hidden = tuple((at, name) for at, name in enumerate(frame.columns) if name in HIDDEN)
-        layout = self._layout(hidden)
+        layout = self._layout(hidden, is_partial=is_partial)
         assert frame.schema == layout.columns.schema, (self.name, frame.schema, layout.columns.schema)
         offsets = batch.positions.offsets() if batch.positions is not None else None
         assert offsets is None or len(offsets) == frame.height, (self.name, frame.height)
@@ -96,7 +98,8 @@ class BatchCodec:
                 even = _even(part)
                 if even is None:
                     pieces.append(part.data.cast("B"))
-            yield pack(Data(attempt, channel, seq, rows, hidden, batch.split, source, even), *pieces)
+            head = Data(attempt, channel, seq, rows, hidden, batch.split, source, even, is_partial)
+            yield pack(head, *pieces)
             seq += 1
 
     def decode(self, data: Data, body: memoryview) -> Batch:
@@ -116,7 +119,9 @@ class BatchCodec:
         return Batch(frame, Positions(*data.source, lambda: offsets), data.split)
 
     def _rows(self, data: Data, arrow: memoryview) -> pl.DataFrame:
-        layout = self._layout(data.hidden)
+        if data.is_partial and self.partial is None:
+            raise FrameRefused("rows that stand for several came on a channel that has none")
+        layout = self._layout(data.hidden, is_partial=data.is_partial)
         schema = layout.columns.schema
         if not data.rows or not schema:
             if len(arrow):
@@ -137,20 +142,34 @@ class BatchCodec:
             raise FrameRefused(f"rows are of columns {frame.schema}, expected {schema}")
         return frame
 
-    def _layout(self, hidden: _Hidden) -> _Layout:
+    def _in_order(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
+        """Rows with their columns in the order of the channel, and whether they stand for several others."""
+        names = [name for name in frame.columns if name not in HIDDEN]
+        wanted = list(self.columns.schema)
+        if names == wanted:
+            return frame, False
+        if self.partial is not None and names == list(self.partial.schema):
+            return frame, True
+        return frame.select(wanted + [name for name in frame.columns if name in HIDDEN]), False
+
+    def _layout(self, hidden: _Hidden, *, is_partial: bool) -> _Layout:
         """The columns with hidden ones at some places."""
-        layout = self._layouts.get(hidden)
+        layout = self._layouts.get((is_partial, hidden))
         if layout is None:
-            names = list(self.columns.schema)
+            columns = self.columns
+            if is_partial:
+                assert self.partial is not None
+                columns = self.partial
+            names = list(columns.schema)
             for at, name in hidden:
                 if name not in HIDDEN_DTYPES or name in names or at > len(names):
                     raise FrameRefused(f"{name!r} at place {at} is no hidden column that can be there")
                 names.insert(at, name)
-            known = {**HIDDEN_DTYPES, **self.columns.schema}
+            known = {**HIDDEN_DTYPES, **columns.schema}
             schema = pl.Schema({name: known[name] for name in names})
             layout = _Layout.of(Columns.of(schema, self.name))
             if len(self._layouts) < _LAYOUTS_MAX:
-                self._layouts[hidden] = layout
+                self._layouts[is_partial, hidden] = layout
         return layout
 
     def _pieces(self, frame: pl.DataFrame, columns: Columns, start: int) -> Iterator[tuple[int, int, Bytes]]:

@@ -3,7 +3,7 @@
 import threading
 
 from streame.cluster.batches import BatchCodec
-from streame.cluster.columns import Columns
+from streame.cluster.columns import ChannelColumns
 from streame.cluster.flow import Window, charge
 from streame.cluster.frames import Attempt, Barrier, End, Open, Split, Watermark, pack
 from streame.cluster.outgoing import Outgoing
@@ -24,12 +24,18 @@ class RemoteChannel:
     """
 
     def __init__(
-        self, number: int, name: str, columns: Columns, attempt: Attempt, outgoing: Outgoing, window: Window
+        self,
+        number: int,
+        name: str,
+        columns: ChannelColumns,
+        attempt: Attempt,
+        outgoing: Outgoing,
+        window: Window,
     ) -> None:
         self.name = name
         self._number = number
         self._attempt = attempt
-        self._codec = BatchCodec(columns, name)
+        self._codec = BatchCodec(columns.rows, name, partial=columns.partial)
         self._outgoing = outgoing
         self._window = window
         self._seq = 0

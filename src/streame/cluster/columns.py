@@ -31,6 +31,39 @@ _PLAIN = (
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelColumns:
+    """What the rows of a channel may have.
+
+    Args:
+        rows: the columns of ordinary rows.
+        partial: those of rows that stand for several others; `None` if there are none.
+    """
+
+    rows: "Columns"
+    partial: "Columns | None" = None
+
+    @classmethod
+    def of(cls, schema: pl.Schema, partial: pl.Schema | None, where: str) -> "ChannelColumns":
+        """Columns that can travel.
+
+        Raises:
+            PlanError: when one of them cannot; says why.
+        """
+        return cls(Columns.of(schema, where), None if partial is None else Columns.of(partial, where))
+
+    @property
+    def digest(self) -> bytes:
+        """Equal for equal columns only."""
+        partial = b"" if self.partial is None else self.partial.digest
+        return xxhash.xxh3_128_digest(self.rows.digest + partial)
+
+    @property
+    def text(self) -> str:
+        """For an error message."""
+        return self.rows.text if self.partial is None else f"{self.rows.text}; or {self.partial.text}"
+
+
+@dataclass(frozen=True, slots=True)
 class Columns:
     """Columns that were looked at once, when their channel was opened.
 

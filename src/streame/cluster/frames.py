@@ -82,6 +82,7 @@ class Data(_Frame, frozen=True, tag=2):
         split: the source and split that all rows came from.
         source: the source and split of their positions, if they have any.
         even: the first position and the step from one to the next; without it they are in the body.
+        is_partial: whether each row stands for several others.
     """
 
     channel: _Channel
@@ -91,6 +92,7 @@ class Data(_Frame, frozen=True, tag=2):
     split: _Pair | None = None
     source: _Pair | None = None
     even: tuple[int, int] | None = None
+    is_partial: bool = False
 
 
 class Barrier(_Frame, frozen=True, tag=3):

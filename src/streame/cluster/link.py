@@ -8,7 +8,7 @@ from typing import Literal, cast, get_args
 
 from streame.cluster.batches import BatchCodec
 from streame.cluster.channel import RemoteChannel
-from streame.cluster.columns import Columns
+from streame.cluster.columns import ChannelColumns
 from streame.cluster.flow import PING_S, Heartbeat, Returns, SequenceCheck, Window, charge
 from streame.cluster.frames import (
     Ack,
@@ -59,7 +59,7 @@ class Input:
     peer: str
     inbox: RemoteInbox
     channel: int
-    columns: Columns
+    columns: ChannelColumns
 
 
 @dataclass(slots=True)
@@ -120,7 +120,7 @@ class Link:
         """Whether nothing comes any more."""
         return self._over.is_set()
 
-    def sender(self, name: str, columns: Columns) -> RemoteChannel:
+    def sender(self, name: str, columns: ChannelColumns) -> RemoteChannel:
         """Open a channel to the peer.
 
         Args:
@@ -284,7 +284,11 @@ class Link:
             )
         self._sequence.open(frame.channel)
         receiving = _Receiving(
-            frame.name, to, BatchCodec(to.columns, frame.name), Returns(), threading.Lock()
+            frame.name,
+            to,
+            BatchCodec(to.columns.rows, frame.name, partial=to.columns.partial),
+            Returns(),
+            threading.Lock(),
         )
         self._receiving[frame.channel] = receiving
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from streame.cluster.channel import RemoteChannel
-from streame.cluster.columns import Columns
+from streame.cluster.columns import ChannelColumns
 from streame.cluster.inbox import RemoteInbox
 from streame.cluster.link import Input
 from streame.cluster.view import AttemptEntry
@@ -33,7 +33,7 @@ class Sender:
 
     def __init__(self, peer: str, wire: Wire) -> None:
         self.peer, self.wire = peer, wire
-        self.columns = Columns.of(wire.schema, wire.name)
+        self.columns = ChannelColumns.of(wire.schema, wire.partial_schema, wire.name)
         self._channel: RemoteChannel | None = None
 
     def connect(self, channel: RemoteChannel) -> None:
@@ -89,7 +89,7 @@ class NodeWiring:
         inbox = RemoteInbox(ports, [None if at in wires else each for at, each in enumerate(limits)])
         for channel, wire in wires.items():
             assert wire.name not in self.inputs, wire.name
-            columns = Columns.of(wire.schema, wire.name)
+            columns = ChannelColumns.of(wire.schema, wire.partial_schema, wire.name)
             self.inputs[wire.name] = Input(self._name(wire.sender), inbox, channel, columns)
         return inbox
 

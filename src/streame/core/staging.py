@@ -49,6 +49,14 @@ class OutboxFile(Protocol):
 class Outbox(Protocol):
     """Where a sink may keep staged output, beside the state of the checkpoint."""
 
+    @property
+    def epoch(self) -> int | None:
+        """Which writer of a cluster this is; each has a higher number than those before, and an old one may still write.
+
+        `None` where the writer is alone, which a lock of the sink has to see to.
+        """
+        return None
+
     def begin(self) -> OutboxFile:
         """Begin a new file, which is hidden in the next checkpoint."""
 

@@ -5,19 +5,18 @@ out/_streame/commits/12.json                     its parts, and how many there a
 out/_streame/tmp/...                             what is not finished or not decided
 """
 
-import json
 import re
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from xxhash import xxh3_128
 
 from streame.core.full_disk import is_full_disk
-from streame.core.staging import Decided, Json
+from streame.core.staging import Decided
 from streame.errors import CheckpointDamaged, ConnectorError, SinkRegressed
+from streame.io.commits import Commit, Part, Written
 from streame.io.output_file import synced
 from streame.storage.disk import Disk
 
@@ -26,10 +25,10 @@ COMMITS = "_streame/commits"
 STAGED = "_streame/tmp"
 README = "_streame/README.txt"
 
+_EPOCH = re.compile(r"epoch-(\d+)-")
 _COMMIT = re.compile(r"(\d+)\.json")
 _PART = re.compile(r"part-\d+-(\d{10,})-\d{6,}-[0-9a-f]{8}\.")
 _ANY_PART = re.compile(r"part-\d+[-.]")
-_FORMAT = 1
 _READ_BYTES = 8 * 2**20
 _WAY_OUT = "write to another directory, run the job with the checkpoints that belong to this one, or empty it"
 _BEGIN_ANEW = "bring back what was there, or begin anew with an empty directory and new checkpoints"
@@ -37,89 +36,6 @@ _EXPLAINED = """\
 This directory is written by a job with checkpoints. The files in commits/ list the parts that count; `tmp` holds what
 does not count yet. Read it with streame's scan functions, or part-* with any other program.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A part that is whole and on the disk.
-
-    Args:
-        name: of its file; of its staged one before it is published.
-        rows: how many it has.
-        bytes: how long it is.
-        digest: xxh3_128 of its bytes.
-    """
-
-    name: str
-    rows: int
-    bytes: int
-    digest: str
-
-    def as_json(self) -> Json:
-        """The part as a JSON value."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What a sink has staged in its whole life.
-
-    Args:
-        sink: a number at random that was drawn when it began, which no other sink has.
-        parts: how many.
-        rows: how many.
-    """
-
-    sink: str
-    parts: int = 0
-    rows: int = 0
-
-    def and_part(self, part: Part) -> "Written":
-        """The same with one part more."""
-        return Written(self.sink, self.parts + 1, self.rows + part.rows)
-
-    def as_json(self) -> Json:
-        """The counts as a JSON value."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """The file of one checkpoint.
-
-    Args:
-        checkpoint: its number.
-        commit: how many commits there are up to here, so that one that is gone is noticed.
-        written: everything up to here.
-        parts: those of this checkpoint, in order.
-    """
-
-    checkpoint: int
-    commit: int
-    written: Written
-    parts: tuple[Part, ...]
-
-    def encoded(self) -> bytes:
-        """The text of the file."""
-        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1).encode()
-
-    @classmethod
-    def decoded(cls, place: str, text: bytes) -> "Commit":
-        """The commit in a file.
-
-        Raises:
-            ConnectorError: when it is none that this version can read.
-        """
-        try:
-            found: dict[str, Any] = json.loads(text)
-            if found.pop("format") != _FORMAT:
-                raise ConnectorError(f"{place}: was written by a newer version of Streame; use that one")
-            parts = tuple(Part(**part) for part in found.pop("parts"))
-            return cls(written=Written(**found.pop("written")), parts=parts, **found)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConnectorError(
-                f"{place}: is no commit of Streame ({error}); bring back the file that was there"
-            ) from error
 
 
 def committed(directory: str | Path) -> Callable[[str], bool] | None:
@@ -147,19 +63,35 @@ def _numbers(names: Iterable[str]) -> list[int]:
     return sorted(int(found[1]) for name in names if (found := _COMMIT.fullmatch(name)))
 
 
+def own_names(token: str, epoch: int | None) -> str:
+    """How the names of what a writer stages begin.
+
+    Args:
+        token: what no other writer has.
+        epoch: that of the writer, if there may be others.
+    """
+    return token if epoch is None else f"epoch-{epoch}-{token}"
+
+
 class CommitLog:
-    """The commit log of a directory, as its one writer sees it.
+    """The commit log of a directory, as a writer sees it: its only one, or one of several with different epochs.
+
+    Of those several the highest writes what is new. A lower one may be late with anything. It can only publish what is
+    decided, and that is the same whoever does it: names are given once, and what has been given or removed by another
+    meanwhile is looked at again. And it removes nothing that a higher one has staged.
 
     Args:
         directory: for messages.
         disk: the directory.
         own: how the names of staged parts begin that this process has written, which need no second look.
+        epoch: that of the writer; `None` if it is alone.
     """
 
-    def __init__(self, directory: Path, disk: Disk, own: str) -> None:
+    def __init__(self, directory: Path, disk: Disk, own: str, epoch: int | None = None) -> None:
         self._directory = directory
         self._disk = disk
         self._own = own
+        self._epoch = epoch
         self._numbers: list[int] = []
 
     def join(self, decided: Sequence[Decided], new: str) -> Written:
@@ -183,7 +115,8 @@ class CommitLog:
         for one in known:
             self.publish(one)
         for name in self._disk.names(STAGED):
-            self._clear(f"{STAGED}/{name}")
+            if self._is_left(name):
+                self._clear(f"{STAGED}/{name}")
         return written
 
     def publish(self, decided: Decided) -> None:
@@ -198,19 +131,23 @@ class CommitLog:
         if not staged:
             return
         commit = self._commit_of(decided, staged)
-        if (there := self._read(decided.checkpoint)) is None:
+        there = self._read(decided.checkpoint)
+        if there is None:
             for one, part in zip(staged, commit.parts, strict=True):
                 self._link(one, part)
             synced(self._disk, "", directory=True)
-            self._write(commit)
-        elif (there.written, there.parts) != (commit.written, commit.parts):
+            there = self._write(commit)
+        if (there.written, there.parts) != (commit.written, commit.parts):
             raise ConnectorError(
                 f"{self._place(commit.checkpoint)}: is the commit of other output than that of checkpoint "
                 f"{commit.checkpoint}; {_WAY_OUT}"
             )
         synced(self._disk, COMMITS, directory=True)
-        if there is None:
-            insort(self._numbers, commit.checkpoint)
+        place = bisect_left(self._numbers, commit.checkpoint)
+        if self._numbers[place : place + 1] != [
+            commit.checkpoint
+        ]:  # it may be there, and have come since they were listed
+            self._numbers.insert(place, commit.checkpoint)
         for part in staged:
             self._disk.remove(f"{STAGED}/{part.name}")
 
@@ -303,17 +240,27 @@ class CommitLog:
         return Commit(number, earlier + 1, Written(**decided.staged.note), tuple(parts))
 
     def _link(self, staged: Part, part: Part) -> None:
-        source = f"{STAGED}/{staged.name}"
-        if self._disk.size(part.name) is not None:
-            if self._digest(part.name) != part.digest:
-                raise ConnectorError(
-                    f"{self._directory / part.name}: is not what was written under this name; remove it"
-                )
+        if self._is_there(part):
             return
-        if self._disk.size(source) is None:
-            raise SinkRegressed(
-                f"{self._directory / part.name}: is gone, and not staged any more; {_BEGIN_ANEW}"
+        try:
+            self._link_staged(staged, part)
+        except (FileNotFoundError, FileExistsError):
+            if not self._is_there(part):
+                raise SinkRegressed(
+                    f"{self._directory / part.name}: is gone, and not staged any more; {_BEGIN_ANEW}"
+                ) from None
+
+    def _is_there(self, part: Part) -> bool:
+        if self._disk.size(part.name) is None:
+            return False
+        if self._digest(part.name) != part.digest:
+            raise ConnectorError(
+                f"{self._directory / part.name}: is not what was written under this name; remove it"
             )
+        return True
+
+    def _link_staged(self, staged: Part, part: Part) -> None:
+        source = f"{STAGED}/{staged.name}"
         if not staged.name.startswith(self._own) and self._digest(source) != staged.digest:
             raise CheckpointDamaged(
                 f"{self._directory / source}: is not what was written: the output of a checkpoint is damaged, and is "
@@ -321,14 +268,18 @@ class CommitLog:
             )
         self._disk.link(source, part.name)
 
-    def _write(self, commit: Commit) -> None:
+    def _write(self, commit: Commit) -> Commit:
+        """Write a commit; returns the one that is there, which another writer may have written first."""
         temporary = f"{STAGED}/{self._own}-commit-{commit.checkpoint}.tmp"
         try:
             self._disk.write(temporary, [commit.encoded()])
             synced(self._disk, temporary)
             self._disk.link(temporary, f"{COMMITS}/{commit.checkpoint}.json")
+        except FileExistsError:
+            return self._must_read(commit.checkpoint)
         finally:
             self._disk.remove(temporary)
+        return commit
 
     def _digest(self, path: str) -> str:
         return digest_of(self._disk, path)
@@ -347,6 +298,11 @@ class CommitLog:
 
     def _place(self, number: int) -> str:
         return str(self._directory / COMMITS / f"{number}.json")
+
+    def _is_left(self, name: str) -> bool:
+        """Whether nobody needs what is staged: of the same epoch or a higher one somebody may."""
+        found = _EPOCH.match(name)
+        return self._epoch is None or found is None or int(found[1]) < self._epoch
 
     def _clear(self, path: str) -> None:
         if path.endswith(".pieces"):

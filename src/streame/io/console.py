@@ -16,7 +16,7 @@ _WIDTH_MAX = 40
 
 
 class ConsoleSink(Sink):
-    """Prints rows as they come, in colour where the stream is a terminal.
+    """Prints rows as they come, in colour where the stream is a terminal; in a cluster, where the job is led.
 
     Args:
         limit: rows to print of one batch; the others are counted. `None` prints all.

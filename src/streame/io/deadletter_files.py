@@ -40,7 +40,8 @@ class DeadLetterFiles(TransactionalSink):
     """A directory of NDJSON part files with dead letters.
 
     Without checkpoints they are there to be read within about a second; with them they appear with the other output
-    of their checkpoint, each once.
+    of their checkpoint, each once. In a cluster nothing is locked: they are parts with a commit log like any others, and
+    an old leader can neither overwrite nor remove those of the next one.
 
     Args:
         directory: made if it does not exist; a second run appends.
@@ -51,6 +52,10 @@ class DeadLetterFiles(TransactionalSink):
     def __init__(self, directory: Path, clock: Clock | None = None, disk: Disk | None = None) -> None:
         self._parts = PartFiles(directory, NdjsonEncoder(), PartLimits(interval="1s"), clock, disk)
         self._staged = False
+
+    def check_cluster(self) -> None:
+        """See `PartFiles`."""
+        self._parts.check_cluster()
 
     def open(self, schema: pl.Schema) -> None:
         """Make the directory; the schema is `DEAD_LETTER_SCHEMA`."""

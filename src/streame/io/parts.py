@@ -18,7 +18,8 @@ from streame.core.clock import Clock, SystemClock
 from streame.core.durations import duration_us
 from streame.core.staging import Decided, Outbox, Staged
 from streame.errors import ConnectorError, PlanError
-from streame.io.commit_log import COMMITS, PRIVATE, README, STAGED, CommitLog, Part, digest_of
+from streame.io.commit_log import COMMITS, PRIVATE, README, STAGED, CommitLog, digest_of, own_names
+from streame.io.commits import Part
 from streame.io.formats.encoders import Encoder
 from streame.io.output_file import OutputFile, naming, open_file, synced
 from streame.io.sink import TransactionalSink
@@ -62,7 +63,8 @@ class PartFiles(TransactionalSink):
     until it is decided. Then they get names in the order of their rows, and the commit log (`io/commit_log.py`) says
     that they count. A directory is one or the other: it is refused if it was begun in the other way, or by another job.
 
-    One sink at a time may write to a directory.
+    One sink at a time may write to a directory, and holds a lock of it. In a cluster none is held, as its leaders may be
+    on different machines: each has an epoch, which the names of what it has staged begin with.
 
     Args:
         directory: made if it does not exist.
@@ -87,12 +89,17 @@ class PartFiles(TransactionalSink):
         self._clock = clock or SystemClock()
         self._disk = disk or LocalDisk(directory)
         self._notice = directory / PRIVATE / "running"
+        self._alone = True
         self._lock: int | None = None
         self._part: OutputFile | None = None
         self._part_name = ""
         self._due_us = 0
         self._next: int | None = None
         self._log: CommitLog | None = None
+
+    def check_cluster(self) -> None:
+        """Accept it: an old leader may be at work in the directory, so `open` must not insist on being alone."""
+        self._alone = False
 
     def open(self, schema: pl.Schema) -> None:
         """Make the directory and take it for this sink."""
@@ -108,7 +115,8 @@ class PartFiles(TransactionalSink):
                     "it is a file; one file is written to a path with a suffix, like out.csv"
                 )
             self._disk.make_directory("")
-            self._take()
+            if self._alone:
+                self._take()
 
     def write(self, frame: pl.DataFrame) -> None:
         """Take some rows, and finish as many parts as they fill.
@@ -150,9 +158,7 @@ class PartFiles(TransactionalSink):
             if self._lock is not None and self._log is None and self._next is not None:
                 self._tidy_up()
         finally:
-            if self._lock is not None:
-                os.close(self._lock)
-                self._lock = None
+            self._give_up_lock()
 
     def join_checkpoints(self, decided: Sequence[Decided], outbox: Outbox) -> None:
         """Publish what is decided, and remove what is not.
@@ -162,7 +168,12 @@ class PartFiles(TransactionalSink):
             SinkRegressed: when commits are missing that are not among `decided`.
         """
         with naming(self._directory):
-            self._log = CommitLog(self._directory, self._disk, self._own)
+            if outbox.epoch is not None:
+                self._give_up_lock()
+            elif self._lock is None:
+                self._take()
+            self._own = own_names(self._own, outbox.epoch)
+            self._log = CommitLog(self._directory, self._disk, self._own, outbox.epoch)
             self._written = self._log.join(decided, token_hex(16))
 
     def stage(self) -> Staged:
@@ -254,7 +265,11 @@ class PartFiles(TransactionalSink):
             self._next += 1
         else:
             size = self._disk.size(self._part_name)
-            assert size is not None
+            if size is None:
+                raise ConnectorError(
+                    f"{self._directory / self._part_name}: was removed while it was written, by hand or by a newer leader; "
+                    "start the job again: it goes on from the last checkpoint"
+                )
             name = self._part_name.removeprefix(f"{STAGED}/")
             self._sealed.append(Part(name, part.rows, size, digest_of(self._disk, self._part_name)))
             self._written = self._written.and_part(self._sealed[-1])
@@ -270,6 +285,11 @@ class PartFiles(TransactionalSink):
             raise ConnectorError(
                 f"cannot write {self._directory}: another sink is writing to this directory; give each its own"
             ) from error
+
+    def _give_up_lock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _tidy_up(self) -> None:
         shutil.rmtree(self._directory / STAGED, ignore_errors=True)

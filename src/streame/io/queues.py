@@ -252,6 +252,8 @@ class QueueSource(Source):
 class QueueSink(Sink):
     """Puts rows into a queue as dicts, or whole frames; a full queue holds the pipeline up.
 
+    In a cluster they come where the job is led, each at least once: some again in the queue of the next leader.
+
     Args:
         items: the queue; an `asyncio.Queue` is filled through the loop in which the sink was made.
         as_frames: put Polars frames instead of one dict per row.

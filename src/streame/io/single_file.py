@@ -71,6 +71,18 @@ class SingleFile(TransactionalSink):
                 "job with checkpoints cannot write it; give a file, or run without checkpoints"
             )
 
+    def check_cluster(self) -> None:
+        """Refuse it.
+
+        Raises:
+            PlanError: always.
+        """
+        raise PlanError(
+            f"{self._path}: one file is appended to, and a leader that was paused would append to it after the next one "
+            "has, so a job in a cluster cannot write it; end the path with '/' for a directory of parts "
+            f"({self._path.with_suffix('')}/)"
+        )
+
     def open(self, schema: pl.Schema) -> None:
         """Find out at once whether the file can be written; what it holds stays until the first row."""
         self._schema = schema

@@ -41,6 +41,16 @@ class Sink:
             PlanError: with the reason and the way out.
         """
 
+    def check_cluster(self) -> None:
+        """Called before a job starts in a cluster, and before `open`; a sink that cannot be used there says so.
+
+        There the sink works in the process that leads. When another one takes over, an old leader that was only paused
+        may go on for a while: it may write, and publish what is decided, but it decides nothing.
+
+        Raises:
+            PlanError: with the reason and the way out.
+        """
+
     def open(self, schema: pl.Schema) -> None:
         """Get ready to take rows; called once for every run, before the first source is read.
 
@@ -94,7 +104,8 @@ class TransactionalSink(Sink):
         Args:
             decided: the output of the checkpoints that are still kept, oldest first; nothing for a new job. What
                 comes before the newest was published, unless the output has been set back since.
-            outbox: where staged output may be kept; valid until `close`.
+            outbox: where staged output may be kept; valid until `close`. If it has an epoch, sinks of other epochs
+                may be at work in the same place: those of lower ones may publish what is decided, and must do no harm.
 
         Raises:
             SinkRegressed: when output is missing that is not among `decided`.

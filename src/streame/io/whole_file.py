@@ -41,6 +41,18 @@ class WholeFile(Sink):
             f"({self._path.with_suffix('')}/), or write NDJSON or CSV"
         )
 
+    def check_cluster(self) -> None:
+        """Refuse it.
+
+        Raises:
+            PlanError: always.
+        """
+        raise PlanError(
+            f"{self._path}: one {self._encoder.suffix.removeprefix('.')} file is replaced as a whole, and a leader that was "
+            "paused could put its own rows in the place of those of the next one, so a job in a cluster cannot write it; end "
+            f"the path with '/' for a directory of parts ({self._path.with_suffix('')}/)"
+        )
+
     def open(self, schema: pl.Schema) -> None:
         """Find out at once whether the file can be written."""
         with naming(self._path):

@@ -26,12 +26,14 @@ class Wire:
         sender: the key of the task that sends.
         receiver: the key of the task that receives.
         schema: the rows, without hidden columns.
+        partial_schema: the same of rows that stand for several others, where there are such.
     """
 
     name: str
     sender: str
     receiver: str
     schema: pl.Schema
+    partial_schema: pl.Schema | None = None
 
 
 class Wiring(Protocol):
@@ -208,7 +210,11 @@ class _Builder:
     def _wire(self, edge: Edge, number: int, receiver: str) -> Wire:
         """The channel from an instance of the upstream vertex to a task."""
         name = f"{edge.upstream}/{number}.{edge.output} > {receiver}.{edge.port}"
-        return Wire(name, self.homes[edge.upstream][number], receiver, self._schema(edge))
+        vertex = self.graph.vertices[edge.upstream]
+        partial = (
+            vertex.partial_schema if isinstance(vertex, OperatorVertex) and edge.output == "rows" else None
+        )
+        return Wire(name, self.homes[edge.upstream][number], receiver, self._schema(edge), partial)
 
     def _schema(self, edge: Edge) -> pl.Schema:
         vertex = self.graph.vertices[edge.upstream]

@@ -70,6 +70,7 @@ class OperatorVertex:
         makes_positions: whether rows that it makes get positions, because a verb that goes by the order of rows follows.
         schema: the rows that leave it, without hidden columns; `None` where nobody needs to know.
         late_schema: the same of rows that came too late.
+        partial_schema: the same of rows that stand for several others.
     """
 
     name: str
@@ -80,6 +81,7 @@ class OperatorVertex:
     makes_positions: bool = False
     schema: pl.Schema | None = None
     late_schema: pl.Schema | None = None
+    partial_schema: pl.Schema | None = None
 
 
 Vertex = SourceVertex | OperatorVertex

@@ -114,6 +114,8 @@ class LocalRun:
             if self._durable is not None:
                 self._give_back(self._durable)
             raise
+        if not self._threads:  # in a cluster all tasks may be elsewhere
+            self._ended.set()
         for thread in self._threads:
             thread.start()
 

@@ -28,6 +28,7 @@ class Bucket(Protocol):
         Raises:
             Occupied: when there may be one.
             NoAnswer: when nobody knows.
+            OSError: when a disk is full; nothing was made.
         """
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:

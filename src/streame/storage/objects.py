@@ -80,6 +80,7 @@ class ObjectStore:
         Raises:
             Taken: when something else is there.
             CheckpointError: when the store did not answer; nobody knows whether the object will be there.
+            OSError: when its disk is full; nothing was made.
         """
         trying = _Trying(self._patience, self._wait)
         while True:

@@ -101,11 +101,14 @@ class MemoryOutbox(Outbox):
     Args:
         step: called between two things that it does.
         piece_bytes: how long the pieces are in which it is read; they end anywhere.
+        files: their bytes.
+        epoch: which writer of a cluster the sink is; `None` if it is alone.
     """
 
     step: Step = lambda: None
     piece_bytes: int = 40
     files: list[bytes] = field(default_factory=list)
+    epoch: int | None = None
 
     def begin(self) -> OutboxFile:
         """See `Outbox`."""

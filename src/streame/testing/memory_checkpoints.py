@@ -72,7 +72,7 @@ class MemoryCheckpoints(CheckpointStore):
         self._claimed = False
 
 
-class _MemoryOutbox:
+class _MemoryOutbox(Outbox):
     """Staged bytes by number."""
 
     def __init__(self) -> None:

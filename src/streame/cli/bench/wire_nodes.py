@@ -11,7 +11,7 @@ import polars as pl
 from streame.cli.bench.case import Outcome, Work
 from streame.cli.bench.orders import cut, orders
 from streame.cluster.certificates import make_certificates
-from streame.cluster.columns import Columns
+from streame.cluster.columns import ChannelColumns
 from streame.cluster.frames import Attempt
 from streame.cluster.identity import Identity
 from streame.cluster.inbox import RemoteInbox
@@ -49,7 +49,7 @@ def receiving(rows: int, folder: Path, *, secure: bool) -> Work:
         files = _files(Path(place)) if secure else {}
         tls = files.get(RECEIVER.name)
         inbox = RemoteInbox([0], [None])
-        columns = Columns.of(batches()[0].schema, CHANNEL)
+        columns = ChannelColumns.of(batches()[0].schema, None, CHANNEL)
         inputs = {CHANNEL: Input(SENDER.name, inbox, 0, columns)}
         session = Session(ATTEMPT, [SENDER.name], inputs, lambda _: inbox.close())
         server = DataServer("127.0.0.1:0", CLUSTER, tls)
@@ -89,7 +89,7 @@ def _send(port: str, count: str, folder: str) -> None:
     )
     session = Session(ATTEMPT, [RECEIVER.name], {}, lambda _: None)
     link = connect(f"127.0.0.1:{port}", SENDER, RECEIVER, session, tls, WAIT_S)
-    channel = link.sender(CHANNEL, Columns.of(frames[0].schema, CHANNEL))
+    channel = link.sender(CHANNEL, ChannelColumns.of(frames[0].schema, None, CHANNEL))
     sys.stdin.readline()
     for number in range(int(count)):
         channel.put(0, Batch(frames[number % len(frames)].clone()))

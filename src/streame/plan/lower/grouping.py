@@ -8,7 +8,7 @@ from streame.plan.grouping import GroupBy
 from streame.plan.lower.lowering import Lowering, Rows, lower_node
 from streame.runtime.graph import Edge
 from streame.runtime.operators.group_by import GroupByOperator
-from streame.runtime.operators.pre_aggregation import PreAggregationOperator
+from streame.runtime.operators.pre_aggregation import PreAggregationOperator, partial_schema
 from streame.runtime.preparation import Preparation
 
 
@@ -24,6 +24,7 @@ def _(node: GroupBy, lowering: Lowering) -> Rows:
         make_partial = partial(PreAggregationOperator, node.name, key, aggregation, preparation)
         edges, width = (Edge(upstream),), lowering.parallelism(upstream)
         upstream = lowering.add(f"{node.name} (partial)", make_partial, edges, width, refuses=True).vertex
+        lowering.know(upstream, schema=schema, partial_schema=partial_schema(key, aggregation))
     make = partial(
         GroupByOperator,
         keys=key.names(),

@@ -95,7 +95,7 @@ class Lowering:
                 self.vertex_of(node)
         if errors is not None and (letters := self.rejected_edges(self.vertices)):
             merged = self.add(free_name("errors", self._taken()), MergeOperator, letters)
-            self._know(merged.vertex, schema=DEAD_LETTER_SCHEMA)
+            self.know(merged.vertex, schema=DEAD_LETTER_SCHEMA)
             make = partial(make_sink, errors, DEAD_LETTER_SCHEMA)
             self.add(free_name("sink errors", self._taken()), make, (Edge(merged.vertex),))
         for name in self.positions:
@@ -137,7 +137,7 @@ class Lowering:
         if rows.steps:
             rows = self._chain(rows)
             self.rows[id(node)] = rows
-            self._know(rows.vertex, schema=node.schema)
+            self.know(rows.vertex, schema=node.schema)
         return rows.vertex
 
     def _chain(self, rows: Rows) -> Rows:
@@ -151,9 +151,9 @@ class Lowering:
 
     def _note_schema(self, vertex: str, node: Node) -> None:
         late = node.late_schema if isinstance(node, Stateful) else None
-        self._know(vertex, schema=node.schema, **({} if late is None else {"late_schema": late}))
+        self.know(vertex, schema=node.schema, **({} if late is None else {"late_schema": late}))
 
-    def _know(self, vertex: str, **schemas: pl.Schema) -> None:
+    def know(self, vertex: str, **schemas: pl.Schema) -> None:
         """Write down what the rows are that leave a vertex."""
         self.vertices[vertex] = replace(self.vertices[vertex], **schemas)  # type: ignore[arg-type]
 

@@ -97,6 +97,12 @@ class PreAggregationOperator(Operator):
         return state.partials(numbers).select(pl.all().name.prefix(_VALUES))
 
 
+def partial_schema(key_schema: pl.Schema, aggregation: Aggregation) -> pl.Schema:
+    """The columns of a row that stands for several."""
+    none = AggregateState(aggregation).partials(np.empty(0, np.int32))
+    return pl.Schema({**key_schema, **none.select(pl.all().name.prefix(_VALUES)).schema})
+
+
 def values_of(frame: pl.DataFrame) -> pl.DataFrame | None:
     """The values that a row of a frame has for each key; `None` where these are rows as they came."""
     if _VALUES + ROWS not in frame.columns:

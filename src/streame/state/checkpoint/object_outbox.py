@@ -6,6 +6,7 @@ from pathlib import Path
 
 from xxhash import xxh3_128_hexdigest
 
+from streame.core.full_disk import is_full_disk
 from streame.core.staging import Json, Outbox, OutboxFile
 from streame.errors import CheckpointDamaged, Superseded
 from streame.state.checkpoint.manifest import StoredFile
@@ -26,6 +27,7 @@ class ObjectOutbox(Outbox):
         unclaimed: the names of objects that no checkpoint refers to yet; they must not be deleted.
         scratch: a folder for what is not finished; `None` for that of the system.
         begun: numbers of which none is given twice.
+        shared: whether an old owner may write where the sink does, so that it has to know the epoch.
     """
 
     def __init__(
@@ -37,10 +39,18 @@ class ObjectOutbox(Outbox):
         unclaimed: set[str],
         scratch: Path | None,
         begun: Iterator[int],
+        *,
+        shared: bool = False,
     ) -> None:
         self._store, self._last, self._unclaimed, self._scratch = store, last, unclaimed, scratch
         self._name = f"{epoch}.{file_name(sink)}"
         self._begun = begun
+        self._epoch = epoch if shared else None
+
+    @property
+    def epoch(self) -> int | None:
+        """See `Outbox`."""
+        return self._epoch
 
     def begin(self) -> OutboxFile:
         """See `Outbox`."""
@@ -87,14 +97,13 @@ class _ObjectFile(OutboxFile):
 
     def finish(self) -> Json:
         """See `OutboxFile`."""
-        with self._file:
-            self._file.seek(0)
-            while not self._parts or sum(part.length for part in self._parts) < self._length:
-                content = self._read(OBJECT_BYTES_MAX)
-                path = f"{self._stem}.{len(self._parts)}.out"
-                self._unclaimed.add(path)
-                self._put(path, content)
-                self._parts.append(StoredFile(path, len(content), xxh3_128_hexdigest(content)))
+        try:
+            self._send()
+        except BaseException as error:
+            if not is_full_disk(error):  # else it is called again
+                self._file.close()
+            raise
+        self._file.close()
         pieces = [
             {"$file": part.path, "length": part.length, "xxh3_128": part.digest} for part in self._parts
         ]
@@ -104,6 +113,19 @@ class _ObjectFile(OutboxFile):
         """See `OutboxFile`."""
         self._file.close()
         self._unclaimed.difference_update(part.path for part in self._parts)
+
+    def _send(self) -> None:
+        """Put into the store what is not there yet."""
+        while not self._parts or self._sent() < self._length:
+            self._file.seek(self._sent())
+            content = self._read(OBJECT_BYTES_MAX)
+            path = f"{self._stem}.{len(self._parts)}.out"
+            self._unclaimed.add(path)
+            self._put(path, content)
+            self._parts.append(StoredFile(path, len(content), xxh3_128_hexdigest(content)))
+
+    def _sent(self) -> int:
+        return sum(part.length for part in self._parts)
 
     def _put(self, path: str, content: bytes) -> None:
         try:

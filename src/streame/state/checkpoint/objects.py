@@ -19,6 +19,7 @@ from pathlib import Path
 
 import polars as pl
 
+from streame.core.full_disk import is_full_disk
 from streame.core.staging import Outbox, Staged
 from streame.errors import CheckpointError, Superseded
 from streame.state.checkpoint.history import next_history
@@ -158,6 +159,10 @@ class ObjectCheckpoints(CheckpointStore):
             self._trouble = self._superseded(f"{error} is there already")
             raise self._trouble from None
         except OSError as error:
+            if is_full_disk(
+                error
+            ):  # nothing was made that counts: it can be written again when there is room
+                raise
             self._trouble = CheckpointError(f"checkpoint {number}: nobody knows whether it counts ({error})")
             raise self._trouble from error
 
