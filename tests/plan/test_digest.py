@@ -155,6 +155,25 @@ def test_whatever_is_different_gives_another_digest(old: str, new: str) -> None:
     assert digest(SHOP.replace(old, new)) != digest(SHOP)
 
 
+def test_what_a_function_calls_in_other_modules_of_the_program_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = SHOP.replace("\ndef priced", "\nimport prices\n\ndef priced").replace(
+        "helper(frame, 2)", "prices.dear(frame)"
+    )
+    found = set()
+    for number in (2, 3):
+        folder = Path(f"prices-{number}")
+        folder.mkdir()
+        (folder / "prices.py").write_text(f"def dear(frame):\n    return frame.head({number})\n")
+        monkeypatch.delitem(sys.modules, "prices", raising=False)
+        with monkeypatch.context() as patched:
+            patched.syspath_prepend(str(folder))
+            found.add(digest(text))
+    monkeypatch.delitem(sys.modules, "prices")
+    assert len(found) == 2
+
+
 def test_the_rows_of_a_source_in_memory_are_no_part_of_the_program() -> None:
     assert digest(SHOP.replace('"qty": [1]}', '"qty": [2]}')) == digest(SHOP)
     job = loaded(SHOP, "other").jobs()._optimized()

@@ -27,6 +27,7 @@ LIBRARIES = frozenset({"streame", "polars", "numpy", "msgspec"})
 """What is the same wherever the same versions are installed, beside Python's own: named, and not looked into."""
 
 PYTHON = sysconfig.get_path("stdlib")
+INSTALLED = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
 
 CONSTANTS = (
     bool,
@@ -53,6 +54,7 @@ class Description:
     def __init__(self) -> None:
         self._inside: set[int] = set()
         self._said: set[int] = set()
+        self._owner: str | None = None
 
     def of(self, value: Any) -> str:
         """The text of a value."""
@@ -147,10 +149,13 @@ class Description:
 
     def _object(self, value: Any) -> str:
         kind = type(value)
-        if hasattr(value, "now_us") or kind.__name__.endswith(
-            "Decoder"
-        ):  # a clock, and what is made of a schema
-            return _name(kind)
+        root = _root(kind)
+        self._owner = self._owner or root
+        if hasattr(value, "now_us") or (root == "streame" and kind.__name__.endswith("Decoder")):
+            return _name(kind)  # a clock, and what is made of a schema
+        is_open = is_dataclass(value) or hasattr(value, "__struct_fields__")
+        if not is_open and root not in {"streame", self._owner}:
+            return self.of(kind)  # what others keep in their objects may be anything
         parts = [f"{name}={self.of(each)}" for name, each in sorted(attributes(value).items())]
         return f"{self.of(kind)}({', '.join(parts)})"
 
@@ -187,13 +192,16 @@ def methods(kind: type) -> Iterator[FunctionType]:
 
 
 def named_by(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """What a function names of its module: functions and classes of the same package, and constants."""
-    for name in sorted(_names(function.__code__)):
+    """What a function names of its module and others of the program: functions, classes, and constants."""
+    names = sorted(each for each in _names(function.__code__) if not each.startswith("__"))
+    for name in names:
         value = function.__globals__.get(name)
-        if name.startswith("__") or value is None:
-            continue
-        is_code = isinstance(value, FunctionType | type | functools.partial) or hasattr(value, "__wrapped__")
-        if (is_code and _root(value) == _root(function)) or _is_constant(name, value):
+        if isinstance(value, ModuleType):
+            inner = vars(value) if _is_near(value.__name__.partition(".")[0], function) else {}
+            yield from (
+                (f"{name}.{each}", inner[each]) for each in names if _counts(each, inner.get(each), function)
+            )
+        elif _counts(name, value, function):
             yield name, value
 
 
@@ -204,7 +212,7 @@ def is_library(value: Any) -> bool:
     root = _root(value)
     if root == "builtins":
         return not isinstance(value, FunctionType)  # Python's own are no functions: this one was made by exec
-    return root in LIBRARIES or (root in sys.stdlib_module_names and _is_pythons(root))
+    return root in LIBRARIES or _is_pythons(root)
 
 
 def source(value: Any) -> str | None:
@@ -216,9 +224,31 @@ def source(value: Any) -> str | None:
     return "\n".join(line.rstrip() for line in lines).rstrip()
 
 
+def _counts(name: str, value: object, function: FunctionType) -> bool:
+    """Whether what a function does depends on something that it names."""
+    if isinstance(value, FunctionType | type | functools.partial) or hasattr(value, "__wrapped__"):
+        return _is_near(_root(value), function)
+    return value is not None and _is_constant(name, value)
+
+
+def _is_near(root: str, function: FunctionType) -> bool:
+    """Whether a package is that of a function, or one of the program that is not installed: its source may change."""
+    if root == _root(function):
+        return True
+    return root not in LIBRARIES and not _is_pythons(root) and not _is_installed(root)
+
+
+@functools.cache
+def _is_installed(root: str) -> bool:
+    file = getattr(sys.modules.get(root), "__file__", None)
+    return file is None or file.startswith(INSTALLED)
+
+
 @functools.cache
 def _is_pythons(root: str) -> bool:
     """Whether a module with the name of one of Python's is that, and not a file of the user's."""
+    if root not in sys.stdlib_module_names:
+        return False
     file = getattr(sys.modules.get(root), "__file__", None)
     return file is None or file.startswith(PYTHON)
 
