@@ -215,8 +215,11 @@ class Inspection:
 
 
 def as_json(report: ClusterReport) -> str:
-    """The report as JSON."""
-    return msgspec.json.encode(report).decode()
+    """The report as JSON; an operator is one object, with its watermark as a time."""
+    found = msgspec.to_builtins(report)
+    for job in found["jobs"]:
+        job["operators"] = [{**each.pop("operator"), **each} for each in job["operators"]]
+    return msgspec.json.encode(found).decode()
 
 
 def _view(listing: Listing, keys: Keys) -> View:
