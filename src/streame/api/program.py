@@ -6,7 +6,7 @@ from streame.api.checkpoints import readable_again, run_settings
 from streame.core.config import Config
 from streame.io.logged import StandbySource
 from streame.io.sink import Sink
-from streame.plan.digest import program_digest
+from streame.plan.digest import check_functions, program_digest
 from streame.plan.identity import plan_identity
 from streame.plan.lower import lower
 from streame.plan.nodes import Scan, TableJoin, Write, walk
@@ -38,7 +38,9 @@ def program(
         return lower(writes if logs is None else readable_again(writes, logs), config, errors, apart=True)
 
     def check() -> None:
-        """Nothing is refused."""
+        check_functions(writes)
+        for write in writes:
+            write.make_sink().check_cluster()
 
     outside = [
         node.source

@@ -303,8 +303,11 @@ class PartRun:
             session.fail(AttemptOver("the attempt is over"), farewell)
         if self._around.server.serves(session):
             self._around.server.serve(None)
-        if state in {"lost", "failed"}:
-            log.warning("attempt %s: %s: %s", self._entry.attempt, state, message)
+        if state == "failed":
+            log.warning("attempt %s has failed: %s", self._entry.attempt, message)
+        elif state == "lost":  # a worker hears no more when the leader ends an attempt in order
+            level = logging.WARNING if self._lead is not None else logging.INFO
+            log.log(level, "this node's part of attempt %s has ended: %s", self._entry.attempt, message)
         with self._lock:
             self._part = Part(self._entry, state, lost, message)
         self._changed()
