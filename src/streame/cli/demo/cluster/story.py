@@ -97,7 +97,7 @@ class Story:
         if facts.epoch > before.epoch:
             events.append(self._elected(facts))
         if facts.attempt is not None and (facts.epoch, facts.attempt) != (before.epoch, before.attempt):
-            where = {name: [] for name in sorted(set(facts.homes))}  # type: dict[str, list[str]]
+            where: dict[str, list[str]] = {name: [] for name in sorted(set(facts.homes))}
             for instance, name in enumerate(facts.homes):
                 where[name].append(str(instance))
             shares = "; ".join(f"{name} has the instances {', '.join(own)}" for name, own in where.items())
