@@ -35,7 +35,7 @@ def program(
     """
 
     def graph(config: Config, logs: LogOf | None) -> Graph:
-        return lower(writes if logs is None else readable_again(writes, logs), config, errors)
+        return lower(writes if logs is None else readable_again(writes, logs), config, errors, apart=True)
 
     def check() -> None:
         """Nothing is refused."""
