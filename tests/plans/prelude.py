@@ -64,6 +64,7 @@ class Splits(st.Source):
 
     bounded = True
     together = True
+    splits_apart = True
 
     def __init__(self, splits: Sequence[pl.DataFrame], cuts: Sequence[int], how: str) -> None:
         self.frames = {f"split {number}": frame for number, frame in enumerate(splits)}
