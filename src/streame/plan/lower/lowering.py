@@ -11,6 +11,7 @@ from streame.core.config import Config
 from streame.core.deadletters import DEAD_LETTER_SCHEMA, strictest
 from streame.core.salvage import may_fail
 from streame.io.sink import Sink
+from streame.io.source import FileSource
 from streame.plan.lower.readers import read_by_many
 from streame.plan.lower.row_wise import is_fallible, step_of
 from streame.plan.names import Names, free_name, operator_names
@@ -201,6 +202,16 @@ class Lowering:
             name for name in self.refusing if name in among and self.policy(name).on_error == "dead_letter"
         ]
         return tuple(Edge(name, port, "rejected") for port, name in enumerate(names))
+
+    def may_wake(self, vertex: str) -> bool:
+        """Whether a reader above may have been idle, and then give rows that are late for all, which it does not know.
+
+        A single reader knows how far event time has come, and files that end are never idle.
+        """
+        return any(
+            each.parallelism > 1 and not (each.source.bounded and isinstance(each.source, FileSource))
+            for each in self.sources(vertex)
+        )
 
     def parallelism(self, vertex: str) -> int:
         """How many instances of a vertex run."""
