@@ -60,10 +60,7 @@ def test_every_file_of_the_package_is_imported() -> None:
     scripts = [entry.partition(":")[0] for entry in project["scripts"].values()]
     # Users import the modules of `testing` by name: some need packages that only tests have.
     testing = [module.name for module in MODULES if module.name.startswith("streame.testing")]
-    # Nothing starts a node yet: what talks to etcd, or shares a folder, is reached by its tests alone.
-    etcd = ["streame.cluster.etcd.client", "streame.cluster.etcd.election", "streame.cluster.etcd.lease"]
-    shared = ["streame.storage.folder_bucket"]
-    report(layers.unreached(MODULES, ["streame", "streame.__main__", *scripts, *testing, *etcd, *shared]))
+    report(layers.unreached(MODULES, ["streame", "streame.__main__", *scripts, *testing]))
 
 
 def test_what_changes_is_saved() -> None:

@@ -6,6 +6,7 @@
   x ConnectorError     the system on the other side of a source or a sink failed
     + SourceDataLost   a source no longer has what comes after the last checkpoint
     + NotAccepted      a row that was given to a source was not taken; it can be given again
+      - NotLeader      this node of a cluster takes no rows; the message and `leader` say which one does
     + SinkRegressed    the output lacks what was published before, and it is not kept any more
   x CheckpointError    state could not be saved or restored
     + CheckpointDamaged  a checkpoint is not what was written
@@ -46,6 +47,19 @@ class SourceDataLost(ConnectorError):  # noqa: N818 - the name that the document
 
 class NotAccepted(ConnectorError):  # noqa: N818
     """A row that was given to a source could not be made durable, and is not read; it can be given again."""
+
+
+class NotLeader(NotAccepted):
+    """A row was given to a node of a cluster that does not lead, and was not taken; it can be given to the leader.
+
+    Args:
+        message: what happened.
+        leader: the address of the leader, `None` while there is none.
+    """
+
+    def __init__(self, message: str, leader: str | None = None) -> None:
+        super().__init__(message)
+        self.leader = leader
 
 
 class SinkRegressed(ConnectorError):  # noqa: N818

@@ -1,7 +1,7 @@
 """The etcd servers of a test session, and the worlds that every contract test runs in."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 import pytest
@@ -16,10 +16,12 @@ REQUIRED = "STREAME_REQUIRE_SERVICES"
 _numbers = count(1)
 
 
-def started(members: int, *flags: str, scheme: str = "http") -> EtcdServers:
+def started(
+    members: int, *flags: str, scheme: str = "http", hosts: Sequence[tuple[str, Sequence[str]]] = ()
+) -> EtcdServers:
     """Running servers; without etcd the test is skipped, or fails where the services are required."""
     try:
-        servers = EtcdServers(members, flags, scheme)
+        servers = EtcdServers(members, flags, scheme, hosts)
     except Unavailable as reason:
         if os.environ.get(REQUIRED) == "1":
             pytest.fail(f"{REQUIRED}=1, but: {reason}", pytrace=False)

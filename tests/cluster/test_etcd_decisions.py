@@ -9,7 +9,7 @@ from grpc import StatusCode
 
 from streame.cluster.etcd import rpc_pb2 as rpc
 from streame.cluster.etcd import wire
-from streame.cluster.etcd.calls import attempts
+from streame.cluster.etcd.calls import ATTEMPT_S_MAX, ATTEMPT_S_MIN, attempt_time_s, attempts
 from streame.cluster.etcd.election import campaign
 from streame.cluster.etcd.failures import Elsewhere, NewToken, Refused, judge
 from streame.cluster.etcd.interface import Compare, Delete, Field, Put, Transaction
@@ -109,6 +109,13 @@ def test_every_endpoint_gets_its_share_of_the_time_before_one_is_asked_again() -
         (0.0, 1 / 2),
     ]
     assert list(islice(attempts(1), 3)) == [(0.0, 1.0), (0.02, 1.0), (0.05, 1.0)]
+
+
+def test_an_attempt_is_long_enough_for_a_slow_network_if_there_is_time() -> None:
+    assert attempt_time_s(3.0, 1 / 3) == 1.0
+    assert attempt_time_s(1.0, 1 / 3) == ATTEMPT_S_MIN
+    assert attempt_time_s(0.4, 1 / 3) == 0.4
+    assert attempt_time_s(9.0, 1.0) == ATTEMPT_S_MAX
 
 
 @pytest.mark.parametrize(

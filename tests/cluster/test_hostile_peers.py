@@ -34,7 +34,7 @@ from tests.cluster.servers import Signer
 from tests.cluster.test_transport import ATTEMPT, WAIT_S, Receiver, eventually, receiver
 
 OPEN = pack(Open(ATTEMPT, 0, "numbers", COLUMNS.digest, COLUMNS.text))
-CODEC = BatchCodec(COLUMNS, "numbers")
+CODEC = BatchCodec(COLUMNS.rows, "numbers")
 
 
 def data(seq: int, frame: pl.DataFrame) -> bytes:

@@ -32,7 +32,7 @@ def run_together(
     config = Config(parallelism=len(slots))
     wirings, runs = [], []
     for place in range(len(names)):
-        graph = lower(writes, config)
+        graph = lower(writes, config, apart=True)
         wirings.append(NodeWiring(place_tasks(task_places(graph), entry), place, entry))
         runs.append(LocalRun(graph, config, wiring=wirings[-1]))
         if prepare is not None:

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,19 @@ class EtcdServers:
         members: how many; each has a name `m0`, `m1`, ...
         flags: more arguments for every member, such as those of TLS.
         scheme: `https` when the flags say so.
+        hosts: the address of each member, and the command before its command, when they are not just here.
     """
 
-    def __init__(self, members: int, flags: tuple[str, ...] = (), scheme: str = "http") -> None:
+    def __init__(
+        self,
+        members: int,
+        flags: tuple[str, ...] = (),
+        scheme: str = "http",
+        hosts: Sequence[tuple[str, Sequence[str]]] = (),
+    ) -> None:
         self._program = etcd_program()
         self._flags, self._scheme = flags, scheme
+        self._hosts = hosts or [("127.0.0.1", ())] * members
         self._folder = Path(_new_folder())
         ports = iter(_free_ports(3 * members))
         self._ports = [(next(ports), next(ports), next(ports)) for _ in range(members)]
@@ -41,7 +49,9 @@ class EtcdServers:
     @property
     def endpoints(self) -> tuple[str, ...]:
         """The addresses that clients use, one a member."""
-        return tuple(f"127.0.0.1:{client}" for client, _, _ in self._ports)
+        return tuple(
+            f"{host}:{client}" for (host, _), (client, _, _) in zip(self._hosts, self._ports, strict=True)
+        )
 
     def start(self) -> None:
         """Start every member that does not run, and wait until all say that they are healthy."""
@@ -75,12 +85,21 @@ class EtcdServers:
         self.start()
 
     def leader(self) -> int:
-        """Which member leads the others."""
-        for member in self._processes:
-            status = self.call("maintenance/status", member=member)
-            if status["leader"] == status["header"]["member_id"]:
-                return member
-        raise AssertionError("no member says that it leads")
+        """Which member leads the others, once all agree on it: one that stood still takes a while to hear of another."""
+        found: list[int] = []
+
+        def agreed() -> bool:
+            said = [self.call("maintenance/status", member=member) for member in self._processes]
+            leaders = {status["leader"] for status in said}
+            found[:] = [
+                member
+                for member, status in zip(self._processes, said, strict=True)
+                if leaders == {status["header"]["member_id"]}
+            ]
+            return bool(found)
+
+        assert until(agreed, START_SECONDS), "the members of etcd do not agree on who leads"
+        return found[0]
 
     def call(self, path: str, member: int = 0, token: str = "", **body: Any) -> dict[str, Any]:
         """Ask the JSON gateway of a member, which tests use to set things up; bytes are in base64."""
@@ -109,15 +128,19 @@ class EtcdServers:
 
     def _spawn(self, member: int) -> subprocess.Popen[bytes]:
         client, peer, health = self._ports[member]
-        urls = {f"m{number}": f"http://127.0.0.1:{ports[1]}" for number, ports in enumerate(self._ports)}
+        host, before = self._hosts[member]
+        urls = {
+            f"m{number}": f"http://{self._hosts[number][0]}:{ports[1]}"
+            for number, ports in enumerate(self._ports)
+        }
         command: list[str | Path] = [
-            *_die_with_parent(), self._program,
+            *die_with_parent(), *before, self._program,
             "--name", f"m{member}", "--data-dir", self._folder / f"m{member}",
-            "--listen-client-urls", f"{self._scheme}://127.0.0.1:{client}",
-            "--advertise-client-urls", f"{self._scheme}://127.0.0.1:{client}",
-            "--listen-peer-urls", f"http://127.0.0.1:{peer}",
-            "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
-            "--listen-metrics-urls", f"http://127.0.0.1:{health}",
+            "--listen-client-urls", f"{self._scheme}://{host}:{client}",
+            "--advertise-client-urls", f"{self._scheme}://{host}:{client}",
+            "--listen-peer-urls", f"http://{host}:{peer}",
+            "--initial-advertise-peer-urls", f"http://{host}:{peer}",
+            "--listen-metrics-urls", f"http://{host}:{health}",
             "--initial-cluster", ",".join(f"{name}={url}" for name, url in urls.items()),
             "--heartbeat-interval", "100", "--election-timeout", "600", # the least lease is then 1 s
             "--bcrypt-cost", "4", *self._flags,
@@ -126,13 +149,13 @@ class EtcdServers:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def _await_health(self, member: int, deadline: float) -> None:
-        port = self._ports[member][2]
+        host, port = self._hosts[member][0], self._ports[member][2]
         until(
-            lambda: self._processes[member].poll() is not None or _is_healthy(port),
+            lambda: self._processes[member].poll() is not None or _is_healthy(host, port),
             deadline - time.monotonic(),
             every=0.05,
         )
-        if self._processes[member].poll() is not None or not _is_healthy(port):
+        if self._processes[member].poll() is not None or not _is_healthy(host, port):
             text = self.log(member)[-2000:]
             raise Unavailable(f"member m{member} of etcd did not become healthy:\n{text}")
 
@@ -153,16 +176,16 @@ def _state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def _is_healthy(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+def _is_healthy(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=2)
     with closing(connection), suppress(OSError, http.client.HTTPException):
         connection.request("GET", "/health")
         return b'"true"' in connection.getresponse().read()
     return False
 
 
-def _die_with_parent() -> list[str]:
-    """A command before the command: the member ends with the process that started it, however that ends."""
+def die_with_parent() -> list[str]:
+    """A command before the command: it ends with the process that started it, however that ends."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
 

@@ -1,7 +1,7 @@
 """What a job needs to have checkpoints: the store behind a path or a URL, and sources that can be read again."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -12,7 +12,7 @@ from streame.core.config import Config
 from streame.core.hashing import KEY_GROUPS
 from streame.core.locations import folder_or_objects, local_folder
 from streame.errors import PlanError
-from streame.io.logged import LoggedSource
+from streame.io.logged import LoggedSource, RowLog
 from streame.io.source import AcknowledgedSource
 from streame.plan.identity import plan_identity
 from streame.plan.nodes import Node, Scan, Write, walk
@@ -105,21 +105,33 @@ def run_settings(config: Config) -> dict[str, Any]:
 
 
 def _readable_again(writes: Sequence[Write], place: str) -> tuple[Write, ...]:
-    """The same sinks, with a log behind each source that cannot be read again."""
+    """The same sinks, with a log on this machine behind each source that cannot be read again."""
     folder = folder_or_objects(place, where="checkpoints")
+
+    def open_log(source: str) -> RowLog:
+        if isinstance(folder, str):
+            raise PlanError(
+                f"source {source!r} cannot be read again, so its rows go through a log, which needs a disk; keep the "
+                "checkpoints in a directory"
+            )
+        return Log(LocalDisk(folder.absolute()), f"wal/{file_name(source)}")
+
+    return readable_again(writes, open_log)
+
+
+def readable_again(writes: Sequence[Write], open_log: Callable[[str], RowLog]) -> tuple[Write, ...]:
+    """The same sinks, with a log behind each source that cannot be read again.
+
+    Args:
+        writes: the sinks.
+        open_log: opens the log of a source, by its name.
+    """
     opened: list[LoggedSource] = []
 
     def logged(node: Node, original: Node) -> Node:
         if not isinstance(node, Scan) or getattr(node.source, "replayable", True):
             return node
-        if isinstance(folder, str):
-            raise PlanError(
-                f"source {node.name!r} cannot be read again, so its rows go through a log, which needs a disk; keep the "
-                "checkpoints in a directory"
-            )
-        opened.append(
-            LoggedSource(node.source, Log(LocalDisk(folder.absolute()), f"wal/{file_name(node.name)}"))
-        )
+        opened.append(LoggedSource(node.source, open_log(node.name)))
         return replace(node, source=opened[-1])
 
     try:

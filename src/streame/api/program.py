@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Collection, Sequence
 
-from streame.api.checkpoints import run_settings
+from streame.api.checkpoints import readable_again, run_settings
 from streame.core.config import Config
-from streame.errors import PlanError
+from streame.io.logged import StandbySource
 from streame.io.sink import Sink
 from streame.plan.digest import program_digest
 from streame.plan.identity import plan_identity
@@ -35,17 +35,24 @@ def program(
     """
 
     def graph(config: Config, logs: LogOf | None) -> Graph:
-        return lower(writes, config, errors)
+        return lower(writes if logs is None else readable_again(writes, logs), config, errors, apart=True)
 
     def check() -> None:
-        for node in walk(*writes):
-            if isinstance(node, Scan) and not getattr(node.source, "replayable", True):
-                raise PlanError(
-                    f"source {node.name!r} cannot be read again, and a cluster has no log for it yet; use a source that can"
-                )
+        """Nothing is refused."""
+
+    outside = [
+        node.source
+        for node in walk(*writes)
+        if isinstance(node, Scan) and isinstance(node.source, StandbySource)
+    ]
 
     def stand_by(leader: str | None) -> None:
-        """No source takes rows from outside."""
+        for source in outside:
+            source.stand_by(leader)
+
+    def stop_standing_by() -> None:
+        for source in outside:
+            source.stop_standing_by()
 
     return Program(
         name,
@@ -57,4 +64,5 @@ def program(
         check,
         graph,
         stand_by,
+        stop_standing_by,
     )

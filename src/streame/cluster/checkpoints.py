@@ -244,6 +244,7 @@ class ClusterCheckpoints(CheckpointStore):
             self._unclaimed,
             None,
             self._begun,
+            shared=True,
         )
 
     def release(self) -> None:

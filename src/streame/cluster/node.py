@@ -26,7 +26,7 @@ from streame.cluster.actions import (
     StopPart,
     Wait,
 )
-from streame.cluster.etcd.election import Leadership, resign
+from streame.cluster.etcd.election import Leadership, resign, stand
 from streame.cluster.etcd.interface import Compare, Delete, Field, Transaction, Watch
 from streame.cluster.etcd.lease import LeaseKeeper
 from streame.cluster.etcd.swap import Swap, Swapped, carry_out
@@ -93,12 +93,14 @@ class Node:
         self._run: PartRun | None = None
         self._facts = Facts("", around.program.digest, time.monotonic(), View(), is_held=False)
         self._failures = 0
+        self._said_leader: str | None = None
         self._last_number = -1
         self._thread = threading.Thread(target=self._work, name=f"node {around.me.name}", daemon=True)
         self._watching = threading.Thread(target=self._watch, name="node watch", daemon=True)
 
     def start(self) -> None:
         """Begin to take part."""
+        self._around.program.stand_by(None)
         self._thread.start()
         self._watching.start()
 
@@ -174,6 +176,7 @@ class Node:
         if part is not None and facts.part is not None and part.is_over and not facts.part.is_over:
             self._took_notice(part, view)
             facts = self._facts
+        self._say_who_leads(view, leads)
         followed = facts.followed | (
             {view.epoch} if view.epoch and part and part.attempt.epoch == view.epoch else set()
         )
@@ -183,6 +186,13 @@ class Node:
             suspects={node_id: until for node_id, until in facts.suspects.items() if until > now and node_id in seen},
             is_leaving=facts.is_leaving or self._around.me.name in view.drained,
         )  # fmt: skip
+
+    def _say_who_leads(self, view: View, leads: int | None) -> None:
+        """Whoever puts rows on this node is told where they are taken. While it leads, the part that runs takes them."""
+        address = None if view.leader is None else view.leader.member.address
+        if leads is None and address != self._said_leader:
+            self._around.program.stand_by(address)
+        self._said_leader = address if leads is None else ""
 
     def _took_notice(self, part: Part, view: View) -> None:
         """A part has ended: leave out who was lost, and do not begin anew too fast."""
@@ -255,16 +265,13 @@ class Node:
 
     def _campaign(self) -> None:
         assert self._lease is not None
-        swap = Swap(
-            self._keys.leader, encode(LeaderEntry(self._member, self._facts.digest)), 0, lease=self._lease.id
-        )
-        done = carry_out(self._place.etcd, swap, timeout_s=CALL_S)
+        value = encode(LeaderEntry(self._member, self._facts.digest))
+        won = stand(self._place.etcd, self._keys.leader, value, self._lease.id, timeout_s=CALL_S)
         failpoint("T1.after")
-        if isinstance(done, Swapped):
-            self._leadership = Leadership(self._keys.leader, done.entry.create_revision, self._lease.id)
-            self._begun, self._failures = count(), 0
+        if won is not None:
+            self._leadership, self._begun, self._failures = won, count(), 0
             self._facts = replace(self._facts, number=0, suspects={}, not_before=0.0)
-            log.info("node %s leads, epoch %s", self._around.me.name, self._leadership.epoch)
+            log.info("node %s leads, epoch %s", self._around.me.name, won.epoch)
 
     def _swap(self, key: str, value: bytes) -> bool:
         """Replace a key as the leader; whether it is so."""
@@ -320,6 +327,7 @@ class Node:
     def _close(self) -> None:
         """Nothing runs any more, and the others know at once."""
         self._abandon("this node ends")
+        self._around.program.stop_standing_by()
         with contextlib.suppress(EtcdError, StreameError):
             key = self._keys.drain(self._around.me.name)
             if self._around.me.name in self._facts.view.drained:

@@ -12,6 +12,7 @@ from streame.cluster.checkpoints import ClusterCheckpoints, Place, read_manifest
 from streame.cluster.etcd.election import Leadership
 from streame.cluster.frames import Failed
 from streame.cluster.identity import Identity
+from streame.cluster.log import ClusterLog
 from streame.cluster.part_files import PartFiles
 from streame.cluster.peers import JOIN_S, Peers, Writer
 from streame.cluster.security import Tls
@@ -26,12 +27,15 @@ from streame.errors import (
     ClusterError,
     PlanChanged,
 )
+from streame.io.source import AcknowledgedSource
 from streame.runtime.build import task_places
 from streame.runtime.checkpointing import Durable
 from streame.runtime.gathering import Following
+from streame.runtime.graph import Graph, SourceVertex
 from streame.runtime.local import FAILED_TIMEOUT_S, LocalRun
 from streame.runtime.runner import Program
 from streame.state.checkpoint.local import recovered
+from streame.state.checkpoint.outbox import file_name
 from streame.state.checkpoint.plan_difference import check_plan
 from streame.state.checkpoint.spool import Spool
 
@@ -104,6 +108,7 @@ class PartRun:
         self._changed = changed
         self._lock = threading.Lock()
         self._part = Part(entry, "running")
+        self._graph: Graph | None = None
         self._run: LocalRun | None = None
         self._session: Session | None = None
         self._stop_asked = False
@@ -172,13 +177,22 @@ class PartRun:
         except BaseException as found:
             # What is interrupted while it starts raises too, and that is not why it has ended.
             error = found if self._run is None else self._run.error or found
+            self._close_sources()
+        if self._lead is not None:
+            self._around.program.stand_by(None)
         self._finish(error)
+
+    def _close_sources(self) -> None:
+        """Where the tasks that read them have not started, nobody else does."""
+        for vertex in () if self._graph is None else self._graph.vertices.values():
+            if isinstance(vertex, SourceVertex) and isinstance(vertex.source, AcknowledgedSource):
+                vertex.source.close()
 
     def _begin(self) -> None:
         """T6: make the tasks, connect the nodes, load the state; then rows may come."""
         around, entry = self._around, self._entry
         config = replace(around.program.config, parallelism=around.instances)
-        graph = around.program.graph(config, None)
+        graph = self._graph = around.program.graph(config, None if self._lead is None else self._open_log)
         homes = place_tasks(task_places(graph), entry)
         wiring = NodeWiring(homes, self._place, entry)
         elsewhere = frozenset(key for key, home in homes.items() if home != self._place)
@@ -212,6 +226,13 @@ class PartRun:
             run.abandon(late)
         if stop:
             run.stop()
+
+    def _open_log(self, source: str) -> ClusterLog:
+        place, lead = self._around.place, self._lead
+        assert lead is not None
+        return ClusterLog(
+            place.etcd, place.store, lead.leadership, prefix=place.keys.prefix, source=file_name(source)
+        )
 
     def _durable(self, lead: Lead, peers: "Peers") -> Durable:
         program, entry = self._around.program, self._entry

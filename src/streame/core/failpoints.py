@@ -9,7 +9,8 @@ separated by commas. Without a number it is the first time. The actions:
 * `enospc`: an `OSError` as of a full disk
 * `torn`: where bytes are written, half of them are, and the process ends; elsewhere as `exit`
 
-Their names are those of the steps of a checkpoint, and of the log of a source (`ARCHITECTURE.md`).
+Their names are those of the steps of a checkpoint, and of the log of a source, of which a cluster has one of its own
+(`ARCHITECTURE.md`).
 """
 
 import difflib
@@ -62,6 +63,8 @@ NAMES = (
     "W2.after",
     "W3.after",
     "W4.after",
+    "cluster.W1.after",
+    "cluster.W2.after",
 )
 """Of all failpoints."""
 

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Any, Final, Literal
 
 from streame.core.messages import BATCH_ROWS_MAX
-from streame.errors import NotAccepted, PlanError, StreameError
+from streame.errors import NotAccepted, NotLeader, PlanError, StreameError
 
 
 class End:
@@ -30,31 +30,51 @@ class _Call:
         rows: how many it gives.
     """
 
-    __slots__ = ("accepted", "answer", "ends", "expected")
+    __slots__ = ("accepted", "answer", "ends", "expected", "refusal", "rows")
 
     def __init__(self, rows: int) -> None:
-        self.expected = rows
+        self.rows = self.expected = rows
         self.accepted = 0
         self.ends = False
+        self.refusal: StreameError | None = None
         self.answer: Future[None] = Future()
         self.answer.set_running_or_notify_cancel()  # so that whoever waits for it cannot cancel it
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no more of its rows will be added."""
+        return self.answer.done() or self.refusal is not None
 
     def accept(self) -> None:
         """One more row, the next in order, is taken."""
         self.accepted += 1
-        if self.accepted == self.expected and not self.answer.done():
-            self.answer.set_result(None)
+        self.settle()
 
     def refuse(self, error: StreameError) -> None:
-        """The rows that were not accepted so far are not taken."""
-        if not self.answer.done():
-            self.answer.set_exception(self.partly(error) if isinstance(error, NotAccepted) else error)
+        """The rows that are neither accepted nor on their way are not taken, or nobody knows what became of those."""
+        if self.refusal is None or not isinstance(error, NotAccepted):
+            self.refusal = error
 
-    def partly(self, error: NotAccepted) -> NotAccepted:
+    def expect(self, on_their_way: int) -> None:
+        """Besides the rows that were accepted only some that a job has in hand will be answered."""
+        self.expected = self.accepted + on_their_way
+        self.settle()
+
+    def settle(self) -> None:
+        """Answer when there is nothing to wait for any more."""
+        if self.accepted < self.expected or self.answer.done():
+            return
+        if self.refusal is None or self.accepted == self.rows:
+            self.answer.set_result(None)
+        else:
+            self.answer.set_exception(self._partly(self.refusal))
+
+    def _partly(self, error: StreameError) -> StreameError:
         """The error, which says what became of the other rows."""
-        return (
-            NotAccepted(f"{error}; the first {self.accepted} rows were accepted") if self.accepted else error
-        )
+        if not self.accepted or not isinstance(error, NotAccepted):
+            return error
+        text = f"{error}; the first {self.accepted} rows were accepted"
+        return NotLeader(text, error.leader) if isinstance(error, NotLeader) else NotAccepted(text)
 
 
 class Queue:
@@ -65,6 +85,10 @@ class Queue:
     together. A `put` that raises `NotAccepted` leaves nothing behind, and the row can be put again. What was put
     before the job started is durable only when the job has read it. In a job without checkpoints, and before any job
     reads it, this is like `queue.Queue`: `put` returns at once, and the rows are in memory.
+
+    In a cluster the leader takes the rows. On another node `put` raises `NotLeader`, a `NotAccepted` that says where the
+    leader is. Any other error than these and `queue.Full` says that nobody knows whether the row is durable: a row that is
+    put again may then be there twice.
 
     Args:
         maxsize: how many rows may wait to be read, `0` for any number; a full queue makes `put` wait.
@@ -89,6 +113,7 @@ class Queue:
         self._room_wanted: list[Future[None]] = []
         self._state: Literal["plain", "answering", "refusing"] = "plain"
         self._refusal = ""
+        self._elsewhere: tuple[str, str | None] | None = None
         self._closed = False
 
     def __repr__(self) -> str:
@@ -108,8 +133,10 @@ class Queue:
 
         Raises:
             queue.Full: when the time is over; the row was not taken.
+            NotLeader: when this node of a cluster takes no rows; the row was not taken.
             NotAccepted: when the disk is full, the job has ended or the queue is closed; the row was not taken.
-            CheckpointError: when the disk failed; whether the row is durable is not known.
+            CheckpointError: when the disk failed, or another node of a cluster has become the leader meanwhile; whether the
+                row is durable is not known, so that putting it again may double it.
         """
         self.put_many((item,), timeout)
 
@@ -219,6 +246,7 @@ class Queue:
                     "this st.Queue is read by another job with checkpoints; give each job its own"
                 )
             self._state = "answering"
+            self._elsewhere = None
 
     def answer(self, error: StreameError | None) -> None:
         """What was taken and not yet answered is durable, or is not accepted."""
@@ -235,15 +263,41 @@ class Queue:
         with self._changed:
             if self._state == "answering":
                 self._state, self._refusal = "refusing", why
-                waiting = {call for _, call in self._items if call is not None}.union(self._in_flight)
+                waiting = self._waiting().union(self._in_flight)
                 self._in_flight = []
                 for call in waiting:
                     self._refuse(call, NotAccepted(why))
 
+    def stand_by(self, leader: str | None) -> None:
+        """Rows are not taken here but by the leader of a cluster: refuse what waits, and what is put from now on.
+
+        What a job has in hand is still answered by it. Rows that were put before a job with checkpoints read the queue stay.
+        It may be called again, with another address too, and lasts until `start_answering` or `stop_standing_by`.
+
+        Args:
+            leader: the address of the leader, `None` while there is none.
+        """
+        where = f"the leader is {leader}: put them there" if leader else "and there is no leader: try again"
+        with self._changed:
+            self._elsewhere = f"this node takes no rows, {where}", leader
+            for call in self._waiting():
+                self._refuse(call, NotLeader(*self._elsewhere))
+            self._room_is_made()
+
+    def stop_standing_by(self) -> None:
+        """Rows are taken here as they were before `stand_by`."""
+        with self._changed:
+            self._elsewhere = None
+
+    def _waiting(self) -> set[_Call]:
+        """The calls that have rows in the queue and wait for an answer."""
+        return {call for _, call in self._items if call is not None}
+
     def _may_add(self, call: _Call) -> bool:
         """Whether a row can be added, or it is known that it cannot."""
         room = self.maxsize <= 0 or len(self._items) < self.maxsize
-        return room or call.answer.done() or self._closed or self._state == "refusing"
+        refused = self._closed or self._elsewhere is not None or self._state == "refusing"
+        return room or call.is_over or refused
 
     def _add(self, rest: deque[Any], call: _Call) -> None:
         """Add rows as far as there is room; refused ones are taken from the `rest` too."""
@@ -251,9 +305,11 @@ class Queue:
             self._refuse(
                 call, NotAccepted("the queue is closed: nothing can follow st.END; use another st.Queue")
             )
+        elif self._elsewhere is not None:
+            self._refuse(call, NotLeader(*self._elsewhere))
         elif self._state == "refusing":
             self._refuse(call, NotAccepted(self._refusal))
-        if call.answer.done():
+        if call.is_over:
             rest.clear()
             return
         room = len(rest) if self.maxsize <= 0 else self.maxsize - len(self._items)
@@ -277,9 +333,7 @@ class Queue:
         if any(item is END for item, its_call in self._items if its_call is call):
             self._closed = False
         self._items = deque(each for each in self._items if each[1] is not call)
-        call.expected = call.accepted + self._in_flight.count(call)
-        if call.expected == call.accepted and not call.answer.done():
-            call.answer.set_result(None)
+        call.expect(self._in_flight.count(call))
         self._room_is_made()
 
     def _room_is_made(self) -> None:

@@ -12,7 +12,6 @@ from streame.core.failpoints import failpoint
 from streame.errors import NotAccepted, StreameError
 from streame.io.logged_chunks import decoded, encoded, encoded_end
 from streame.io.source import Chunk, Offset, Source
-from streame.storage.log import Log
 from streame.storage.room import RoomWait
 
 _WHAT = "rows of a source that cannot be read again"
@@ -34,6 +33,64 @@ class AnsweringSource(Protocol):
 
     def stop_answering(self, why: str) -> None:
         """Nothing more is read, so that nobody need wait."""
+
+
+@runtime_checkable
+class StandbySource(Protocol):
+    """A source whose rows are given by somebody who can be sent elsewhere. Both calls may come from any thread, and again."""
+
+    def stand_by(self, leader: str | None) -> None:
+        """From now on rows are not taken here but at the address of the leader, `None` while there is none.
+
+        It lasts until `start_answering` or `stop_standing_by`.
+        """
+
+    def stop_standing_by(self) -> None:
+        """Rows are taken here again."""
+
+
+class RowLog(Protocol):
+    """What a `LoggedSource` needs of a log: records with the positions 0, 1, 2 and so on. Any thread may call anything."""
+
+    @property
+    def first(self) -> int:
+        """The position of the oldest record that is kept, or will be."""
+
+    @property
+    def next(self) -> int:
+        """No record will get a position before this one any more."""
+
+    @property
+    def length(self) -> int:
+        """How many bytes it has."""
+
+    def append(self, payload: bytes) -> int:
+        """Add a record, which lasts when this returns; gives its position.
+
+        Raises:
+            NotAccepted: when nothing was added, and it can be tried again.
+            CheckpointError: when nothing can be added any more.
+        """
+
+    def find_room(self, length: int) -> None:
+        """Find out whether a record of so many bytes would be accepted now.
+
+        Raises:
+            NotAccepted: when it would not.
+        """
+
+    def read(self, position: int) -> Iterator[tuple[int, bytes]]:
+        """The records from a position on, each with its own, up to the last one there is now.
+
+        Raises:
+            CheckpointDamaged: when records are missing or are not what was written.
+        """
+
+    def truncate_before(self, position: int) -> None:
+        """What stands before a position is not needed any more."""
+
+    def close(self) -> None:
+        """Nothing more is added."""
 
 
 @runtime_checkable
@@ -62,7 +119,7 @@ class LoggedSource(Source):
 
     replayable = True
 
-    def __init__(self, source: Source, log: Log) -> None:
+    def __init__(self, source: Source, log: RowLog) -> None:
         self.bounded = source.bounded
         self.grows = getattr(source, "grows", False)
         self.one_split = getattr(source, "one_split", False)
@@ -77,6 +134,7 @@ class LoggedSource(Source):
         self._first: dict[str, int] = {}
         self._end: dict[str, int] = {}
         self._decided: dict[str, int] = {}
+        self._arriving: list[int] = []
         for position, payload in log.read(log.first):
             self._is_logged(decoded(payload).split, position)
         self._answering = source if isinstance(source, AnsweringSource) else None
@@ -125,13 +183,13 @@ class LoggedSource(Source):
         """A split will be read from nowhere before `offset`; what nobody needs is removed from the log."""
         with self._lock:
             self._decided[split] = offset[0]
-            self._forget()
+        self._forget()
 
     def ended(self, split: str) -> None:
         """A split will not be read again."""
         with self._lock:
             self._decided[split] = self._end.get(split, 0)
-            self._forget()
+        self._forget()
 
     def close(self) -> None:
         """Nothing more is read: whoever waits is told so, and the log is closed."""
@@ -211,10 +269,18 @@ class LoggedSource(Source):
             self._room.passed()
 
     def _append(self, split: str, record: bytes) -> int:
+        """Append a record. Appending may take long, and others are not held up meanwhile."""
         with self._lock:
+            least = self._log.next
+            self._arriving.append(least)
+        try:
             position = self._log.append(record)
-            self._is_logged(split, position)
-            return position
+            with self._lock:
+                self._is_logged(split, position)
+        finally:
+            with self._lock:
+                self._arriving.remove(least)
+        return position
 
     def _is_logged(self, split: str, position: int) -> None:
         self._first.setdefault(split, position)
@@ -222,9 +288,11 @@ class LoggedSource(Source):
 
     def _forget(self) -> None:
         """Remove what stands before everything that some split may be asked for again."""
-        needed = [
-            self._decided.get(split, self._first[split])
-            for split, end in self._end.items()
-            if self._decided.get(split, -1) < end
-        ]
-        self._log.truncate_before(min(needed, default=self._log.next))
+        with self._lock:
+            needed = [
+                self._decided.get(split, self._first[split])
+                for split, end in self._end.items()
+                if self._decided.get(split, -1) < end
+            ]
+            position = min([*needed, *self._arriving], default=self._log.next)
+        self._log.truncate_before(position)

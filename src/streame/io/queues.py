@@ -221,6 +221,16 @@ class QueueSource(Source):
         """See `AnsweringSource`."""
         self._queue.stop_answering(why)
 
+    def stand_by(self, leader: str | None) -> None:
+        """See `StandbySource`. Only a `Queue` of ours can tell whoever puts a row; others keep it in memory."""
+        if isinstance(self._queue, Queue):
+            self._queue.stand_by(leader)
+
+    def stop_standing_by(self) -> None:
+        """See `StandbySource`."""
+        if isinstance(self._queue, Queue):
+            self._queue.stop_standing_by()
+
     def read(self, split: str, offset: Offset) -> Iterator[Chunk | None]:
         """The rows that come, numbered from `offset`. A queue forgets what was taken, so nothing is skipped."""
         row = int(offset or 0)

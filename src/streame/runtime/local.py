@@ -67,6 +67,7 @@ class LocalRun:
         self._tasks = build_tasks(graph, self._clock, limits, wiring)
         self._config = config
         self._durable = durable
+        self._wiring = wiring
         self._following = following
         self._checkpointing: Checkpointing | PartCheckpoints | None = None
         self._isolation: Isolation | None = None
@@ -98,9 +99,11 @@ class LocalRun:
         keep_freed_memory(self._config.memory_limit)
         opened: list[Task] = []
         try:
-            if self._durable is not None:
-                for sink in self._sinks():
+            for sink in self._sinks():
+                if self._durable is not None:
                     sink.check_checkpoints()
+                if self._wiring is not None:
+                    sink.check_cluster()
             for task in reversed(self._tasks):
                 opened.append(task)
                 task.open()

@@ -7,11 +7,11 @@ from typing import Protocol
 from streame.core.config import Config
 from streame.core.metrics import CheckpointMetrics, OperatorMetrics
 from streame.core.staging import Json
+from streame.io.logged import RowLog
 from streame.runtime.graph import Graph
 from streame.runtime.local import State
-from streame.storage.log import Log
 
-LogOf = Callable[[str], Log]
+LogOf = Callable[[str], RowLog]
 """Opens the log of a source that cannot be read again, by the name of the source."""
 
 
@@ -62,6 +62,7 @@ class Program:
         graph: makes the physical graph for some settings, with the logs of sources that cannot be read again; without
             those nothing may be read.
         stand_by: tells the sources that take rows from outside that another node reads them, and its address.
+        stop_standing_by: tells them that this is over.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Program:
     check: Callable[[], None]
     graph: Callable[[Config, LogOf | None], Graph]
     stand_by: Callable[[str | None], None]
+    stop_standing_by: Callable[[], None]
 
 
 class Runner(Protocol):

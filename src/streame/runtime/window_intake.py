@@ -13,6 +13,7 @@ from streame.core.positions import with_position_column
 from streame.core.windows import Windows
 from streame.runtime.letters import RefusalPolicy, refuse_rows
 from streame.runtime.operator import Collector, OperatorContext
+from streame.runtime.operators.pre_aggregation import values_of
 from streame.runtime.placement import Placed, place
 from streame.runtime.preparation import Preparation
 from streame.runtime.window_results import WindowSetup
@@ -28,6 +29,7 @@ class Intake:
         rows: what the aggregation must know of them.
         weights: +1 or -1 for each, in a changes stream.
         height: how many there are.
+        is_partial: whether each stands for several.
     """
 
     placed: Placed
@@ -35,6 +37,7 @@ class Intake:
     rows: pl.DataFrame
     weights: npt.NDArray[np.int64] | None
     height: int
+    is_partial: bool = False
 
 
 class WindowIntake:
@@ -65,7 +68,11 @@ class WindowIntake:
             out: where refused and late rows go.
         """
         setup, windows = self._setup, self._windows
-        frame, rows = self._preparation.run(self._timed(batch, out), self._context, out)
+        frame, values = batch.frame, values_of(batch.frame)
+        if values is None:
+            frame, rows = self._preparation.run(self._timed(batch, out), self._context, out)
+        else:
+            rows = values
         if not frame.height:
             return None
         ticks = windows.ticks(frame)
@@ -78,7 +85,7 @@ class WindowIntake:
             frame, rows = frame.filter(mask), rows.filter(mask) if rows.width else rows
         weights = frame[WEIGHT].to_numpy() if setup.retractable else None
         keys = frame_of([frame.get_column(name) for name in setup.key_columns])
-        return Intake(placed, keys, rows, weights, frame.height)
+        return Intake(placed, keys, rows, weights, frame.height, values is not None)
 
     def _timed(self, batch: Batch, out: Collector) -> Batch:
         """The rows that have an event time; the others are refused."""

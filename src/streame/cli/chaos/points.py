@@ -28,7 +28,7 @@ class Point:
     @property
     def logs(self) -> bool:
         """Whether only jobs come there that have a source whose rows go through a log."""
-        return self.name.startswith("W")
+        return self.name.startswith(("W", "cluster.W"))
 
 
 def failpoints() -> tuple[Point, ...]:

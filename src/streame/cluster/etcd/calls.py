@@ -20,6 +20,10 @@ from streame.errors import AccessDenied, EtcdUnavailable, PlanError, Unknown
 ATTEMPT_S_MAX = 2.0
 """How long one endpoint may take before the next is asked."""
 
+ATTEMPT_S_MIN = 0.6
+"""What it gets of a shorter time too. On a slow network a third of what is left to a lease is too short for an answer from
+anywhere; that not all members are asked then does no harm, since most of them work or none is of use."""
+
 PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.4)
 """The rests after all endpoints have failed; the last one is repeated."""
 
@@ -83,7 +87,7 @@ class Calls:
             remaining_s = deadline - time.monotonic()
             if self.closed.is_set() or remaining_s <= 0:
                 break
-            attempt_s = min(remaining_s * share, ATTEMPT_S_MAX)
+            attempt_s = attempt_time_s(remaining_s, share)
             endpoint = self.channels.current()
             token, was_sent = "", False
             try:
@@ -157,6 +161,11 @@ def attempts(endpoints: int) -> Iterator[tuple[float, float]]:
     for pause_s in chain((0.0, *PAUSES_S), repeat(PAUSES_S[-1])):
         yield pause_s, 1 / endpoints
         yield from ((0.0, 1 / left) for left in range(endpoints - 1, 0, -1))
+
+
+def attempt_time_s(remaining_s: float, share: float) -> float:
+    """How long an attempt may take."""
+    return min(remaining_s, max(remaining_s * share, ATTEMPT_S_MIN), ATTEMPT_S_MAX)
 
 
 def metadata(token: str) -> Metadata:

@@ -34,6 +34,24 @@ class Leadership:
         return Compare(self.key, Field.CREATE_REVISION, self.epoch)
 
 
+def stand(etcd: Etcd, key: str, value: bytes, lease: int, *, timeout_s: float) -> Leadership | None:
+    """Lead if nobody does; `None` if another one leads.
+
+    Args:
+        etcd: where.
+        key: what is campaigned for.
+        value: who campaigns; no other process ever campaigns with the same.
+        lease: the campaigner's lease.
+        timeout_s: how long to try to find out.
+
+    Raises:
+        LeaseLost: the lease is gone; take a new one and campaign again.
+        Unknown: it cannot be told who leads; campaigning again with the same value and lease finds out.
+    """
+    done = carry_out(etcd, Swap(key, value, expected=0, lease=lease), timeout_s=timeout_s)
+    return Leadership(key, done.entry.create_revision, lease) if isinstance(done, Swapped) else None
+
+
 def campaign(etcd: Etcd, key: str, value: bytes, lease: int, *, timeout_s: float) -> Leadership | None:
     """Wait until nobody leads, and lead; `None` if another one leads all the time.
 
@@ -57,9 +75,9 @@ def campaign(etcd: Etcd, key: str, value: bytes, lease: int, *, timeout_s: float
             if leader is not None and wanted.is_mine(leader):
                 return Leadership(key, leader.create_revision, lease)
             if leader is None:
-                done = carry_out(etcd, wanted, timeout_s=max(REREAD_S, deadline - time.monotonic()))
-                if isinstance(done, Swapped):
-                    return Leadership(key, done.entry.create_revision, lease)
+                within_s = max(REREAD_S, deadline - time.monotonic())
+                if (won := stand(etcd, key, value, lease, timeout_s=within_s)) is not None:
+                    return won
             if (remaining_s := deadline - time.monotonic()) <= 0:
                 return None
             observer.wait(remaining_s)

@@ -205,6 +205,8 @@ class EtcdWatch:
                 assert_never(verdict)
 
     def _failed(self, endpoint: Endpoint, reason: str) -> None:
+        if self.is_closed:  # we have ended the stream ourselves, and the member is as good as before
+            return
         self._calls.channels.leave(endpoint)
         with self._changed:
             self._reasons[endpoint.address] = reason

@@ -15,15 +15,22 @@ from streame.runtime.operators.event_time import EventTimeOperator
 from streame.runtime.operators.merge import MergeOperator
 
 
-def lower(writes: Sequence[Write], config: Config, errors: Callable[[], Sink] | None = None) -> Graph:
+def lower(
+    writes: Sequence[Write],
+    config: Config,
+    errors: Callable[[], Sink] | None = None,
+    *,
+    apart: bool = False,
+) -> Graph:
     """The physical graph of a job.
 
     Args:
         writes: its sinks, optimized, with everything above them.
         config: the settings of the run.
         errors: makes the sink of all dead letters.
+        apart: whether the instances of keyed operators may be on other nodes than the rows that come to them.
     """
-    return Lowering(writes, config).graph(errors)
+    return Lowering(writes, config, apart).graph(errors)
 
 
 @lower_node.register(Scan)

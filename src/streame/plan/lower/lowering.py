@@ -61,10 +61,12 @@ class Lowering:
     Args:
         writes: the sinks, optimized.
         config: the settings of the run.
+        apart: whether the instances of keyed operators may be on other nodes than the rows that come to them.
     """
 
     writes: Sequence[Node]
     config: Config
+    apart: bool = False
     vertices: dict[str, Vertex] = field(default_factory=dict)
     rows: dict[int, Rows] = field(default_factory=dict)
     above: dict[str, frozenset[str]] = field(default_factory=dict)

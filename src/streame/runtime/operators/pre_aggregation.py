@@ -15,7 +15,7 @@ from streame.runtime.preparation import Preparation
 from streame.state.aggregates import AggregateState
 from streame.state.first_rows import FirstRows
 from streame.state.index import KeyIndex, Slots
-from streame.state.rows import RowNumbers, as_index, with_room
+from streame.state.rows import RowNumbers, as_index
 from streame.state.snapshot import Mine
 
 _VALUES = "__value_"
@@ -42,7 +42,7 @@ class PreAggregationOperator(Operator):
     """
 
     SAVED = ("_sent_on",)
-    DERIVED = ("_index", "_number")  # they number the groups of one batch
+    DERIVED = ("_index",)  # it numbers the groups of one batch
 
     def __init__(
         self, name: str, key_schema: pl.Schema, aggregation: Aggregation, preparation: Preparation
@@ -53,7 +53,6 @@ class PreAggregationOperator(Operator):
         self._preparation = preparation
         self._index = KeyIndex(key_schema)
         self._first_rows = FirstRows()
-        self._number: Slots = np.empty(0, np.int32)
         self._sent_on = 0
 
     def open(self, context: OperatorContext) -> None:
@@ -79,22 +78,33 @@ class PreAggregationOperator(Operator):
             self._sent_on = _BATCHES_SENT_ON
             out.emit(Batch(frame))
         else:
-            out.emit(Batch(keys[as_index(firsts)].hstack(self._values(slots, firsts, rows))))
+            values = partial_values(self._aggregation, slots, firsts, rows)
+            out.emit(Batch(keys[as_index(firsts)].hstack(values)))
         if len(self._index) > _KEYS_MAX:
             self._index = KeyIndex(self._key_schema)
 
     def state_size(self) -> StateSize:
         """Nothing but the numbers of keys."""
-        return StateSize(0, self._index.memory_bytes + self._first_rows.nbytes + self._number.nbytes)
+        return StateSize(0, self._index.memory_bytes + self._first_rows.nbytes)
 
-    def _values(self, slots: Slots, firsts: RowNumbers, rows: pl.DataFrame) -> pl.DataFrame:
-        """The values of each key of a batch, in the order of their first rows."""
-        numbers = np.arange(len(firsts), dtype=np.int32)
-        self._number = with_room(self._number, len(self._index), 0)
-        self._number[slots[firsts]] = numbers
-        state = AggregateState(self._aggregation)
-        state.add(self._number.take(slots), rows)
-        return state.partials(numbers).select(pl.all().name.prefix(_VALUES))
+
+def partial_values(
+    aggregation: Aggregation, groups: Slots, firsts: RowNumbers, rows: pl.DataFrame
+) -> pl.DataFrame:
+    """The values of each group of a batch, in the order of their first rows, under names of their own.
+
+    Args:
+        aggregation: what is computed.
+        groups: the number of the group of each row.
+        firsts: the first row of each group.
+        rows: what `Aggregation.prepare` gave for the rows.
+    """
+    numbers = np.arange(len(firsts), dtype=np.int32)
+    number = np.empty(int(groups.max()) + 1, np.int32)
+    number[groups[firsts]] = numbers
+    state = AggregateState(aggregation)
+    state.add(number.take(groups), rows)
+    return state.partials(numbers).select(pl.all().name.prefix(_VALUES))
 
 
 def partial_schema(key_schema: pl.Schema, aggregation: Aggregation) -> pl.Schema:

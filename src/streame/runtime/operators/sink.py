@@ -81,6 +81,10 @@ class SinkOperator(Operator):
         """Let the sink refuse a job with checkpoints."""
         self._sink.check_checkpoints()
 
+    def check_cluster(self) -> None:
+        """Let the sink refuse a job in a cluster; called before `open`."""
+        self._sink.check_cluster()
+
     @property
     def name(self) -> str:
         """Its name in the job, once it is open."""

@@ -150,7 +150,10 @@ class WindowOperator(Operator):
             if part.width:
                 part = part[rows if isinstance(rows, slice) else as_index(rows)]
             numbers = pane.group(places, slots[rows], touch=setup.is_changes)
-            pane.state.add(numbers, part, None if weights is None else weights[rows])
+            if intake.is_partial:
+                pane.state.add_partials(numbers, part)
+            else:
+                pane.state.add(numbers, part, None if weights is None else weights[rows])
             touched.append(pane)
         self._panes.rest(touched)
         return touched
