@@ -60,15 +60,18 @@ class Nodes:
 
     def leader(self) -> int:
         """The number of the node that leads."""
-        found = self.view().leader
-        assert found is not None
-        return next(
-            at for at, each in enumerate(self.settings) if found.member.address.endswith(f":{each.port}")
-        )
+        number = self.leader_or_none()
+        assert number is not None
+        return number
 
     def leader_or_none(self) -> int | None:
         """The number of the node that leads, if there is one."""
-        return None if self.view().leader is None else self.leader()
+        found = self.view().leader
+        if found is None:
+            return None
+        return next(
+            at for at, each in enumerate(self.settings) if found.member.address.endswith(f":{each.port}")
+        )
 
     def members(self) -> int:
         """How many nodes take part in the attempt that runs."""
