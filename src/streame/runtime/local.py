@@ -251,6 +251,12 @@ class LocalRun:
                 totals.setdefault(stage.name, OperatorMetrics()).add(stage.metrics)
         return totals
 
+    def by_instance(self) -> Mapping[tuple[str, int], OperatorMetrics]:
+        """The counters of each instance of every operator, by the operator's name and its number."""
+        return {
+            (stage.name, stage.instance): stage.metrics for task in self._tasks for stage in task.stages()
+        }
+
     def _run(self, task: Task) -> None:
         try:
             if self._resumed:
