@@ -49,10 +49,10 @@ test-nightly: setup
 	STREAME_NIGHTLY=1 $(BIN)/python -m pytest tests/chaos tests/model -s $(ARGS)
 
 bench: setup
-	$(BIN)/streame bench $(ARGS)
+	@PATH="$$($(BIN)/python -m tests.services.install):$$PATH" $(BIN)/streame bench $(ARGS)
 
 bench-smoke: setup
-	$(BIN)/streame bench --smoke $(ARGS)
+	@PATH="$$($(BIN)/python -m tests.services.install):$$PATH" $(BIN)/streame bench --smoke $(ARGS)
 
 demo: setup
 	$(BIN)/streame demo $(ARGS)

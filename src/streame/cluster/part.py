@@ -174,7 +174,8 @@ class PartRun:
             assert self._run is not None
             self._run.wait()
         except BaseException as found:
-            error = found
+            # What is interrupted while it starts raises too, and that is not why it has ended.
+            error = found if self._run is None else self._run.error or found
             self._close_sources()
         if self._lead is not None:
             self._around.program.stand_by(None)

@@ -94,7 +94,7 @@ class PartFiles:
         tasks = [[_task(part) for part in some] for some in (gathered.reached, gathered.ended)]
         manifest = Manifest(
             self._job, gathered.checkpoint, self._attempt.number, None, {"tasks": tasks}, operators,
-            {part.task: part.source for part in parts if part.source is not None},
+            {part.task: dict(part.sources) for part in parts if part.sources},
             (Output(gathered.checkpoint, {}),), packs, (),
         )  # fmt: skip
         content = encode_manifest(manifest)
@@ -186,7 +186,7 @@ def read_part(store: ObjectStore, checkpoint: int, file: StoredFile) -> Gathered
                 for name, number, state in states
             ],
             {},
-            manifest.sources.get(task),
+            manifest.sources.get(task, {}),
         )
 
     reached, ended = manifest.settings["tasks"]

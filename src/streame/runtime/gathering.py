@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 from streame.core.metrics import CheckpointMetrics
 from streame.runtime.part import Gathered, TaskPart
+from streame.runtime.source_task import SourceTask
 from streame.runtime.task import Task
 from streame.state.checkpoint.store import Recovered
 
@@ -31,7 +32,7 @@ class Gathering:
         self._told: set[str] = set()
 
     def asked(self, checkpoint: int) -> Gathered | None:
-        """Whoever decides has asked for a checkpoint. Returns the parts if all are there."""
+        """Whoever decides has asked for a checkpoint. Returns the parts if all are there, and any of them is new."""
         if checkpoint <= self._number:
             return None  # its barrier was faster
         self._begin(checkpoint)
@@ -64,6 +65,8 @@ class Gathering:
         # The last part of a task that has ended since its part of this checkpoint is told with the next one.
         ended = [key for key in sorted(self._final) if key not in reached and key not in self._told]
         self._told.update(ended)
+        if not reached and not ended:
+            return None  # whoever decides waits for nothing from here, and may have decided already
         return Gathered(
             self._number, [reached[key] for key in sorted(reached)], [self._final[key] for key in ended]
         )
@@ -132,8 +135,16 @@ class PartCheckpoints:
         self._over = threading.Event()
         self._held = True
 
-    def asked(self, checkpoint: int) -> None:
-        """Whoever decides has asked for a checkpoint. May be called from any thread."""
+    def asked(self, checkpoint: int, *, last: bool) -> None:
+        """Whoever decides has asked for a checkpoint. May be called from any thread.
+
+        Args:
+            checkpoint: its number.
+            last: whether the sources here are to be read no further behind it.
+        """
+        for task in self._tasks:
+            if isinstance(task, SourceTask):
+                task.inject(checkpoint, last=last)
         self._events.put(_Asked(checkpoint))
 
     def reached(self, checkpoint: int, part: TaskPart) -> None:

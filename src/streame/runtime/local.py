@@ -180,9 +180,9 @@ class LocalRun:
         self._shutdown_began = self._shutdown_began or time.monotonic()
         if self._checkpointing is not None:
             self._checkpointing.stop()
-            return
-        for task in self._tasks:
-            task.stop_reading()
+        elif self._durable is None and self._following is None:
+            for task in self._tasks:
+                task.stop_reading()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end; return whether it has come. Raises the error that ended the job.
