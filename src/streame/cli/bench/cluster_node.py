@@ -76,7 +76,9 @@ class NodeSettings:
 
     def command(self) -> list[str]:
         """How another process becomes this node."""
-        return [sys.executable, "-P", "-m", "streame.cli.bench.cluster_node", json.dumps(asdict(self))]
+        # Not with -m: the classes here would be those of `__main__`, and nodes compare what they run.
+        begin = "import sys; from streame.cli.bench.cluster_node import main; main(sys.argv[1])"
+        return [sys.executable, "-P", "-c", begin, json.dumps(asdict(self))]
 
 
 class Gate(Repeated):
@@ -133,7 +135,3 @@ def main(text: str) -> None:
     handle = NodeSettings(**json.loads(text)).start()
     print("there", flush=True)
     handle.wait()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

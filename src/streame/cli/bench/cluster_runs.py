@@ -15,7 +15,7 @@ from streame.cli.bench.cluster_node import INTERVAL, NodeSettings
 from streame.cluster.etcd.client import EtcdClient
 from streame.cluster.etcd.settings import EtcdSettings
 from streame.cluster.view import Keys, View, view_of
-from streame.testing.etcd_members import EtcdMembers, free_ports
+from streame.testing.etcd_members import EtcdMembers, die_with_parent, free_ports
 
 WAIT_S = 60.0
 LOOK_S = 0.01
@@ -42,7 +42,9 @@ class Nodes:
     def start(self, number: int) -> None:
         """Start a node."""
         self._running[number] = subprocess.Popen(
-            self.settings[number].command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*die_with_parent(), *self.settings[number].command()],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
 
     def signal(self, number: int, what: signal.Signals) -> None:
@@ -60,15 +62,18 @@ class Nodes:
 
     def leader(self) -> int:
         """The number of the node that leads."""
-        found = self.view().leader
-        assert found is not None
-        return next(
-            at for at, each in enumerate(self.settings) if found.member.address.endswith(f":{each.port}")
-        )
+        number = self.leader_or_none()
+        assert number is not None
+        return number
 
     def leader_or_none(self) -> int | None:
         """The number of the node that leads, if there is one."""
-        return None if self.view().leader is None else self.leader()
+        found = self.view().leader
+        if found is None:
+            return None
+        return next(
+            at for at, each in enumerate(self.settings) if found.member.address.endswith(f":{each.port}")
+        )
 
     def members(self) -> int:
         """How many nodes take part in the attempt that runs."""
@@ -145,7 +150,7 @@ def throughput(kind: str, rows: int, folder: Path, parallelism: int, followers: 
 
     until(lambda: members() == 1)
     for other in others:
-        process = subprocess.Popen(other.command(), stdout=subprocess.DEVNULL)
+        process = subprocess.Popen([*die_with_parent(), *other.command()], stdout=subprocess.DEVNULL)
         running.callback(process.wait)
         running.callback(process.kill)
     until(lambda: members() == 1 + followers)
