@@ -20,7 +20,7 @@ ROWS = 40
 """Of a block, which is what is let out in one go in each split."""
 
 BEGIN = datetime(2024, 5, 1, 12)  # noqa: DTZ001 - event time has no zone here
-POLL_S = 0.01
+POLL_S = 0.05
 SCHEMA = pl.Schema({"key": pl.Int64(), "seq": pl.Int64(), "at": pl.Datetime("ms"), "cents": pl.Int64()})
 
 

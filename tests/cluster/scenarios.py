@@ -250,21 +250,35 @@ def rescaled(nodes: Nodes) -> None:
 
 
 def strangers(nodes: Nodes) -> None:
-    """A node that runs another plan is refused; of two nodes with one name the newer one takes part."""
+    """A node that runs another plan is refused; of two nodes with one name one takes part."""
     everybody = tuple(nodes.nodes)
     nodes.start("stranger", job="other")
     nodes.ended("stranger", 1)
     assert "another one than that of node" in nodes.said("stranger")
-    twin = nodes.any_of(nodes.followers())
-    older = nodes.nodes.pop(twin)
-    nodes.start(twin)
-    try:
-        nodes.takes_part(*everybody)
+    for is_leader in (False, True):
+        twin = nodes.leader() if is_leader else nodes.any_of(nodes.followers())
+        older = nodes.nodes.pop(twin)
+        nodes.start(twin)
+        try:
+            nodes.until(lambda: _are_two(nodes, twin), "the second one does not come")  # noqa: B023 - called now
+            nodes.goes_on(2)
+            before = nodes.view().attempt
+            nodes.goes_on(6)
+            assert nodes.view().attempt == before, "there is one attempt after the other"
+            nodes.caught_up()
+        finally:
+            os.kill(older.pid or 0, signal.SIGKILL)
         nodes.caught_up()
-        assert nodes.is_running(twin)
-    finally:
-        os.kill(older.pid or 0, signal.SIGKILL)
-    nodes.caught_up()
+        nodes.takes_part(*everybody)
+
+
+def _are_two(nodes: Nodes, name: str) -> bool:
+    """Whether two nodes of a name are there, and the leader or the newer one takes part."""
+    view = nodes.view()
+    ids = [entry.member.id for entry in view.nodes if entry.member.name == name]
+    if len(ids) < 2 or view.attempt is None or view.leader is None:
+        return False
+    return view.attempt.place(ids[0] if view.leader.member.id == ids[0] else ids[1]) is not None
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,15 @@ def test_of_two_nodes_of_one_name_the_newer_one_takes_part() -> None:
     assert action.entry.members == (A, again)
 
 
+def test_a_second_node_with_the_name_of_the_leader_made_each_attempt_fail() -> None:
+    again = replace_id(A, "a-2")
+    action = leads(view(A, B, again))
+    assert isinstance(action, Propose)
+    assert action.entry.members == (A, B)
+    late = {again.id: 0.0}
+    assert leads(view(A, B, again, attempt=ONE), part=part(ONE), seen=late) == Wait()
+
+
 def replace_id(member: Member, node_id: str) -> Member:
     return Member(node_id, member.name, member.address)
 

@@ -97,13 +97,15 @@ def proposal(facts: Facts, epoch: int, instances: int) -> AttemptEntry:
 
 
 def _able(facts: Facts) -> list[Member]:
-    """The nodes that can take part, the leader among them."""
+    """The nodes that can take part, the leader among them. One that has its name waits until it leads no more."""
+    own = next(entry.member.name for entry in facts.view.nodes if entry.member.id == facts.node_id)
     return [
         entry.member
         for entry in one_per_name(facts.view.nodes)
         if entry.member.id == facts.node_id
         or not (
-            entry.leaving
+            entry.member.name == own
+            or entry.leaving
             or entry.digest != facts.digest
             or entry.member.name in facts.view.drained
             or facts.suspects.get(entry.member.id, facts.now) > facts.now

@@ -110,6 +110,7 @@ class PartRun:
         self._graph: Graph | None = None
         self._run: LocalRun | None = None
         self._session: Session | None = None
+        self._peers: Peers | None = None
         self._stop_asked = False
         self._abandoned: BaseException | None = None
         self._threads: list[threading.Thread] = []
@@ -212,7 +213,7 @@ class PartRun:
             self._run, self._session = run, session
         if abandoned is not None:
             raise abandoned
-        peers.session = session
+        peers.session, self._peers = session, peers
         around.server.serve(session)
         self._connect(session, wiring)
         failpoint("T6.before")
@@ -302,6 +303,8 @@ class PartRun:
             if self._lead is None and self._abandoned is None:
                 farewell = Failed(self._entry.attempt, state == "failed", message[:MESSAGE_MAX], lost)
             session.fail(AttemptOver("the attempt is over"), farewell)
+        if self._peers is not None:
+            self._peers.end()
         if self._around.server.serves(session):
             self._around.server.serve(None)
         if state == "failed":

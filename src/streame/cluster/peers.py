@@ -81,6 +81,10 @@ class Peers:
         thread = threading.Thread(target=self._hear, args=(run,), name="peers", daemon=True)
         thread.start()
 
+    def end(self) -> None:
+        """The attempt is over: hear nothing more. What was said is still worked on."""
+        self._events.put(None)
+
     def _hear(self, run: LocalRun) -> None:
         checkpointing = run.checkpointing
         try:
