@@ -2,7 +2,7 @@
 
 import json
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,7 +92,7 @@ class Gate(Repeated):
     def read(self, split: str, offset: object) -> Iterator[st.Chunk | None]:  # type: ignore[override]
         """The batches from a number on, once the file is there."""
         while not self._go.exists():
-            time.sleep(0.02)
+            threading.Event().wait(0.02)
             yield None
         yield from super().read(split, offset)
 
@@ -115,7 +115,7 @@ class Ticks(st.Source):
         """The batches from a number on."""
         number = int(str(offset or 0))
         while True:
-            time.sleep(TICK_S)
+            threading.Event().wait(TICK_S)
             n = np.arange(number * TICK_ROWS, (number + 1) * TICK_ROWS)
             number += 1
             yield st.Chunk(pl.DataFrame({"key": n % 1_000, "n": n}), number)
@@ -127,7 +127,7 @@ def _raw(orders: st.StreamDataFrame) -> st.StreamDataFrame:
 
 
 def _slowly(rows: pl.DataFrame, seen: int, group: st.Group) -> tuple[pl.DataFrame, int]:
-    time.sleep(0.001)
+    threading.Event().wait(0.001)
     return pl.DataFrame({"n": [seen]}, schema={"n": pl.Int64}), seen + rows.height
 
 

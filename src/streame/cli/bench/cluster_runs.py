@@ -3,6 +3,7 @@
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -107,7 +108,7 @@ def until(what: Callable[[], bool]) -> None:
     end = time.monotonic() + WAIT_S
     while not what():
         assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(LOOK_S)
+        threading.Event().wait(LOOK_S)
 
 
 @contextmanager
