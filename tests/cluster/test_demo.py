@@ -20,7 +20,7 @@ from streame.testing.etcd_members import until
 from tests.cluster.conftest import etcd_or_skip
 
 LIMIT_S = 100
-SMALL = ("demo", "--cluster", "--rows", "60000", "--seconds", "5")
+SMALL = ("demo", "--cluster", "--rows", "40000", "--seconds", "4")
 
 
 @pytest.fixture

@@ -88,10 +88,12 @@ class Watched:
         metrics = handle.metrics()
         read = metrics["flights"].rows_in if "flights" in metrics else 0
         counters = {} if self.run is None else self.run.by_instance()
+        # A node that does not read has nothing but instances; a single one of them may have the number 0.
         shared = {name for name, instance in counters if instance > 0}
+        shown = shared or {name for name, _ in counters if not read}
         rows: Counter[int] = Counter()
         for (name, instance), each in counters.items():
-            if name in shared or read == 0:
+            if name in shown:
                 rows[instance] += each.rows_in
         return NodeReport(read, dict(rows), ended)
 
