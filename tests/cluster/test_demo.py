@@ -69,7 +69,8 @@ def test_a_signal_ends_everything(tmp_path: Path, environment: dict[str, str]) -
         assert until(
             lambda: len([c for c in processes_of(tmp_path) if "demo.cluster.node" in c]) == 3, LIMIT_S
         )
-        demo.send_signal(signal.SIGTERM)
+        demo.send_signal(signal.SIGINT)
+        demo.send_signal(signal.SIGTERM)  # it is ending already
         _, said = demo.communicate(timeout=LIMIT_S)
     finally:
         demo.kill()

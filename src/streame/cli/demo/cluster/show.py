@@ -79,7 +79,9 @@ def run_cluster_demo(seconds: float, rows: int, *, as_json: bool) -> bool:
                 LIMIT_S + seconds,
             )
         alone = folder / "alone"
-        job(alone, flights.height, 0).run(errors=alone / "errors")
+        # Not `run`, for which a signal is a wish to end in order.
+        with job(alone, flights.height, 0).start(errors=alone / "errors") as handle:
+            handle.wait()
         results = compared(DemoFolder(folder / "out"), DemoFolder(alone))
     good = story.output_after_s is not None and all(each.exact for each in results)
     if as_json:
@@ -145,12 +147,15 @@ def _as_json(story: Story, results: Sequence[Comparison], *, exact: bool) -> dic
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo as Ctrl-C does, so that nothing is left running."""
+    """SIGTERM and SIGHUP end the demo as Ctrl-C does. Only the first one counts, so that nothing is left behind."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def handle(number: int, frame: FrameType | None) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:
