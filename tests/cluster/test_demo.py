@@ -142,5 +142,5 @@ def test_rows_are_compared_as_a_bag() -> None:
 def test_the_end_says_what_is_different() -> None:
     story = Story(10)
     lines = [str(line) for line in closing(story, [Comparison("hours", 5, 1, 0, "{'n': 1}")])]
-    assert lines[1].startswith("no leader was killed in the middle")
+    assert lines[1].startswith("the leader that was killed had no successor")
     assert lines[2:] == ["     hours  1 of 5 rows are missing, 0 are too many, such as {'n': 1}", "DIFFERENT"]

@@ -45,7 +45,7 @@ def draw(rng: Random, until_s: float) -> Profile:
     some = rng.choice((1, 2, 3, len(KINDS)))
     kinds = rng.sample(KINDS, some)
     lost, stuck = rng.choice(((0.0, 0.0), (0.02, 0.0), (0.0, 0.04), (0.03, 0.04)))
-    every_s = rng.choice((0.7, 1.5, 3.0))
+    every_s = rng.choice((0.5, 1.0, 2.0))
     return Profile({kind: rng.random() + 0.1 for kind in kinds}, every_s, lost, stuck, until_s)
 
 
@@ -78,7 +78,7 @@ class Nemesis:
         rng = scheduler().rng
         machine = rng.choice(world.machines)
         other = rng.choice([each for each in world.machines if each is not machine])
-        duration_s = rng.choice((0.3, 1.0, 2.5, 5.0)) * (0.5 + rng.random())
+        duration_s = rng.choice((0.2, 0.7, 2.0, 4.0)) * (0.5 + rng.random())
         match kind:
             case "crash" | "silent crash":
                 world.crash(machine, silently=kind != "crash")

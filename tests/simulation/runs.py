@@ -9,8 +9,8 @@ from streame.testing.simulation.world import World
 from tests.simulation.faults import Nemesis, draw
 from tests.simulation.plans import PLANS
 
-FAULTS_S = 10.0
-END_S = 60.0
+FAULTS_S = 6.0
+END_S = 66.0
 
 
 @dataclass

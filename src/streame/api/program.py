@@ -52,9 +52,9 @@ def program(
         for source in outside:
             source.stand_by(leader)
 
-    def stop_standing_by() -> None:
+    def stop_standing_by(why: str) -> None:
         for source in outside:
-            source.stop_standing_by()
+            source.stop_standing_by(why)
 
     return Program(
         name,

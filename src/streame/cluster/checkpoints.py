@@ -241,6 +241,7 @@ class ClusterCheckpoints(CheckpointStore):
     def published(self, number: int) -> None:
         """See `CheckpointStore`."""
         assert number == self._last.number, (number, self._last.number)
+        failpoint("T4.after")
 
     def collect_garbage(self) -> None:
         """See `CheckpointStore`."""

@@ -225,6 +225,7 @@ class Node:
             case Campaign():
                 self._campaign()
             case Propose(entry):
+                failpoint("T2.after")
                 if self._swap(self._keys.attempt, encode(entry)):
                     failpoint("T5.after")
                     self._facts = replace(self._facts, number=entry.attempt.number)
@@ -257,6 +258,7 @@ class Node:
             self._lease.close()
         failpoint("T0.before")
         self._lease = LeaseKeeper(self._place.etcd, self._lease_s)
+        failpoint("T0.after")
         self._facts = replace(self._facts, node_id=f"{self._around.me.name}-{secrets.token_hex(8)}")
         self._since_us = SystemClock().now_us()
         self._say(leaving=False)
@@ -331,7 +333,7 @@ class Node:
     def _close(self) -> None:
         """Nothing runs any more, and the others know at once."""
         self._abandon("this node ends")
-        self._around.program.stop_standing_by()
+        self._around.program.stop_standing_by("this node takes no part in the job any more")
         with contextlib.suppress(EtcdError, StreameError):
             key = self._keys.drain(self._around.me.name)
             if self._around.me.name in self._facts.view.drained:

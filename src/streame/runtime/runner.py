@@ -63,7 +63,7 @@ class Program:
             those nothing may be read.
         in_etcd: the names of operators whose state is to be in etcd.
         stand_by: tells the sources that take rows from outside that another node reads them, and its address.
-        stop_standing_by: tells them that this is over.
+        stop_standing_by: tells them that this is over, and why nobody takes their rows any more.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Program:
     check: Callable[[], None]
     graph: Callable[[Config, LogOf | None], Graph]
     stand_by: Callable[[str | None], None]
-    stop_standing_by: Callable[[], None]
+    stop_standing_by: Callable[[str], None]
 
 
 class Runner(Protocol):

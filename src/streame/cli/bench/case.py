@@ -59,7 +59,7 @@ class Case:
         title: what is measured, in a few words.
         streame: the side of Streame.
         rows: how many rows a full run takes.
-        smoke_rows: how many rows a smoke run takes.
+        smoke_rows: how many rows a smoke run takes; 0 for one that is left out of it.
         peer: the side of what it is compared with.
         peer_name: what that is.
         peer_needs: the module without which it cannot run; only its absence is looked for here.

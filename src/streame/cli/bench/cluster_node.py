@@ -13,7 +13,7 @@ import polars as pl
 import streame as st
 from streame.cli.bench.counting import CountingSink
 from streame.cli.bench.orders import USERS
-from streame.cli.bench.repeated import Repeated
+from streame.cli.bench.repeated import BATCH_ROWS, Repeated
 from streame.cli.bench.windows import tumbling
 from streame.cluster.cluster import Cluster
 
@@ -36,6 +36,7 @@ class NodeSettings:
         folder: where checkpoints, output and the file that says go are.
         rows: how many rows the source has.
         parallelism: how many instances the keyed operators have.
+        batch_rows: how many rows come at once.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class NodeSettings:
     folder: str
     rows: int
     parallelism: int
+    batch_rows: int = BATCH_ROWS
 
     def start(self) -> st.JobHandle:
         """Take part in the job."""
@@ -68,9 +70,8 @@ class NodeSettings:
                 slow = rows.map_with_state(_slowly, key="user_id", schema={"n": pl.Int64}, init=0)
                 return st.job([st.sink(slow, CountingSink("n"))], name=JOB)
             case _:
-                orders = st.scan(
-                    Gate(self.rows, USERS, place / "go"), name="orders", event_time="ts", watermark="0s"
-                )
+                gate = Gate(self.rows, USERS, place / "go", self.batch_rows)
+                orders = st.scan(gate, name="orders", event_time="ts", watermark="0s")
                 query = tumbling(orders) if self.kind == "windows" else _raw(orders)
                 return st.job([st.sink(query, CountingSink("n"))], name=JOB)
 
@@ -84,8 +85,8 @@ class NodeSettings:
 class Gate(Repeated):
     """Orders that wait for a file."""
 
-    def __init__(self, rows: int, users: int, go: Path) -> None:
-        super().__init__(rows, users)
+    def __init__(self, rows: int, users: int, go: Path, batch_rows: int) -> None:
+        super().__init__(rows, users, batch_rows)
         self._go = go
 
     def read(self, split: str, offset: object) -> Iterator[st.Chunk | None]:  # type: ignore[override]

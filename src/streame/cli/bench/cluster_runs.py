@@ -12,6 +12,7 @@ import numpy as np
 
 from streame.cli.bench.case import Outcome, Work
 from streame.cli.bench.cluster_node import INTERVAL, NodeSettings
+from streame.cli.bench.repeated import BATCH_ROWS
 from streame.cluster.etcd.client import EtcdClient
 from streame.cluster.etcd.settings import EtcdSettings
 from streame.cluster.view import Keys, View, view_of
@@ -122,7 +123,9 @@ def etcd_running() -> Iterator[str]:
         members.stop()
 
 
-def throughput(kind: str, rows: int, folder: Path, parallelism: int, followers: int) -> Work:
+def throughput(
+    kind: str, rows: int, folder: Path, parallelism: int, followers: int, batch_rows: int = BATCH_ROWS
+) -> Work:
     """A leader, which is this process, and some followers; what is timed begins when all are there.
 
     Args:
@@ -131,6 +134,7 @@ def throughput(kind: str, rows: int, folder: Path, parallelism: int, followers: 
         folder: where everything is.
         parallelism: how many instances the keyed operators have.
         followers: how many.
+        batch_rows: how many rows come at once.
     """
     running = ExitStack()
     shutil.rmtree(folder / "cluster", ignore_errors=True)
@@ -138,7 +142,8 @@ def throughput(kind: str, rows: int, folder: Path, parallelism: int, followers: 
     place.mkdir(parents=True)
     etcd = running.enter_context(etcd_running())
     mine, *others = (
-        NodeSettings(kind, etcd, port, str(place), rows, parallelism) for port in free_ports(1 + followers)
+        NodeSettings(kind, etcd, port, str(place), rows, parallelism, batch_rows)
+        for port in free_ports(1 + followers)
     )
     handle = mine.start()
     keys, client = KEYS, EtcdClient(EtcdSettings((etcd,)))
@@ -166,13 +171,13 @@ def throughput(kind: str, rows: int, folder: Path, parallelism: int, followers: 
     return work
 
 
-def embedded(kind: str, rows: int, folder: Path) -> Work:
+def embedded(kind: str, rows: int, folder: Path, batch_rows: int = BATCH_ROWS) -> Work:
     """The same job in this process alone."""
     place = folder / "embedded"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     (place / "go").touch()
-    job = NodeSettings(kind, "", 0, str(place), rows, 1).job()
+    job = NodeSettings(kind, "", 0, str(place), rows, 1, batch_rows).job()
 
     def work() -> Outcome:
         status = job.run(checkpoints=place / "checkpoints", checkpoint_interval=INTERVAL)

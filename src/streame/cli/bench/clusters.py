@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from streame.cli.bench.case import Bar, Case, Work
+from streame.cli.bench.repeated import BATCH_ROWS
 
 NEEDS = "etcd"
 """The command without which there is no cluster."""
@@ -16,17 +17,19 @@ def _runs() -> Any:
     return import_module("streame.cli.bench.cluster_runs")
 
 
-def _together(kind: str) -> Callable[[int, Path], Work]:
+def _together(
+    kind: str, parallelism: int = 2, followers: int = 1, batch_rows: int = BATCH_ROWS
+) -> Callable[[int, Path], Work]:
     def prepare(rows: int, folder: Path) -> Work:
-        work: Work = _runs().throughput(kind, rows, folder, 2, 1)
+        work: Work = _runs().throughput(kind, rows, folder, parallelism, followers, batch_rows)
         return work
 
     return prepare
 
 
-def _embedded(kind: str) -> Callable[[int, Path], Work]:
+def _embedded(kind: str, batch_rows: int = BATCH_ROWS) -> Callable[[int, Path], Work]:
     def prepare(rows: int, folder: Path) -> Work:
-        work: Work = _runs().embedded(kind, rows, folder)
+        work: Work = _runs().embedded(kind, rows, folder, batch_rows)
         return work
 
     return prepare
@@ -35,6 +38,21 @@ def _embedded(kind: str) -> Callable[[int, Path], Work]:
 def _faults(rows: int, folder: Path) -> Work:
     work: Work = _runs().faults(rows, folder)
     return work
+
+
+def _scaling(kind: str, parallelism: int, followers: int, batch_rows: int) -> Case:
+    """One point of how speed depends on instances, nodes and batches; only in a full run."""
+    what = {"windows": "windows put together on the way", "raw": "rows that all go to the other nodes"}[kind]
+    nodes = "one node" if not followers else f"a leader and {followers} follower{'s' * (followers > 1)}"
+    return Case(
+        f"cluster-scaling-{kind}-{1 + followers}n-{parallelism}i-{batch_rows // 1024}k",
+        f"{what}: {nodes}, {parallelism} instances, batches of {batch_rows:,}",
+        streame=_together(kind, parallelism, followers, batch_rows),
+        rows=20_000_000 if kind == "windows" else 8_000_000,
+        smoke_rows=0,
+        rounds=1,
+        program=NEEDS,
+    )
 
 
 CASES = (
@@ -64,5 +82,18 @@ CASES = (
         ),
         rounds=1,
         program=NEEDS,
+    ),
+    *(
+        _scaling(kind, parallelism, followers, batch_rows)
+        for kind in ("windows", "raw")
+        for parallelism, followers, batch_rows in (
+            (2, 0, BATCH_ROWS),
+            (2, 1, BATCH_ROWS),
+            (2, 2, BATCH_ROWS),
+            (8, 1, BATCH_ROWS),
+            (32, 1, BATCH_ROWS),
+            (2, 1, 8_192),
+            (8, 2, 8_192),
+        )
     ),
 )

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from streame.cli.demo.cluster.compare import Comparison, compared
 from streame.cli.demo.cluster.job import job
+from streame.cli.demo.cluster.node import KILLED
 from streame.cli.demo.cluster.processes import (
     ETCD,
     WATCHER,
@@ -80,7 +81,7 @@ def run_cluster_demo(seconds: float, rows: int, *, as_json: bool) -> bool:
             )
         alone = folder / "alone"
         # Not `run`, for which a signal is a wish to end in order.
-        with job(alone, flights.height, 0).start(errors=alone / "errors") as handle:
+        with job(alone, flights.height, 0, folder / KILLED).start(errors=alone / "errors") as handle:
             handle.wait()
         results = compared(DemoFolder(folder / "out"), DemoFolder(alone))
     good = story.output_after_s is not None and all(each.exact for each in results)
@@ -110,11 +111,16 @@ def _run(
     ):
         commits = folder / "out/flights/_streame/commits"
         with closing(Watcher(etcd.endpoints, tls[WATCHER], commits, nodes)) as watcher:
-            return _watch(watcher, nodes, screen, Story(departures), limit_s)
+            return _watch(watcher, nodes, screen, Story(departures), folder / KILLED, limit_s)
 
 
 def _watch(
-    watcher: Watcher, nodes: Sequence[NodeProcess], screen: Screen, story: Story, limit_s: float
+    watcher: Watcher,
+    nodes: Sequence[NodeProcess],
+    screen: Screen,
+    story: Story,
+    killed: Path,
+    limit_s: float,
 ) -> Story:
     """Until all nodes have ended."""
     pause = threading.Event()
@@ -124,6 +130,7 @@ def _watch(
         if (victim := story.to_kill(facts)) is not None:
             next(node for node in nodes if node.name == victim).kill()
             events.append(story.was_killed(victim, watcher.now_s))
+            killed.touch()
         screen.show(facts, events, nodes)
         if facts.ended:
             return story
