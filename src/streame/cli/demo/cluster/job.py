@@ -11,6 +11,8 @@ import streame as st
 from streame.cli.demo import pipeline
 
 CHUNK_ROWS = 2_048
+BEFORE_KILL = 0.6
+"""This part of the flights comes before the leader is killed, the rest after it, however fast the machine is."""
 
 
 class Departing:
@@ -19,13 +21,14 @@ class Departing:
     Args:
         rows: how many of them.
         rows_per_s: the pace; 0 for all at once.
+        killed: a file that is there once the leader has been killed.
     """
 
     bounded = True
     one_split = True
 
-    def __init__(self, rows: int, rows_per_s: int) -> None:
-        self.rows, self.rows_per_s = rows, rows_per_s
+    def __init__(self, rows: int, rows_per_s: int, killed: str) -> None:
+        self.rows, self.rows_per_s, self.killed = rows, rows_per_s, killed
 
     def schema(self) -> pl.Schema:
         """See `st.Source`."""
@@ -35,7 +38,7 @@ class Departing:
         """See `st.Source`."""
         return ["flights"]
 
-    def read(self, split: str, offset: Any) -> Iterator[st.Chunk]:
+    def read(self, split: str, offset: Any) -> Iterator[st.Chunk | None]:
         """See `st.Source`."""
         pace = threading.Event()
         flights = pl.read_parquet(pipeline.DATA / "flights.parquet", n_rows=self.rows).with_row_index(
@@ -43,6 +46,8 @@ class Departing:
         )
         for start in range(offset or 0, flights.height, CHUNK_ROWS):
             rows = flights[start : start + CHUNK_ROWS]
+            while start > BEFORE_KILL * flights.height and not Path(self.killed).exists():
+                yield None
             if self.rows_per_s:
                 pace.wait(rows.height / self.rows_per_s)
             good = rows.filter(pl.col("tailnum").is_not_null())
@@ -58,12 +63,15 @@ class Departing:
             )
 
 
-def job(out: Path, rows: int, rows_per_s: int) -> st.Job:
+def job(out: Path, rows: int, rows_per_s: int, killed: Path) -> st.Job:
     """The job of the demo.
 
     Args:
         out: where its output goes.
         rows: how many flights there are.
         rows_per_s: how many flights come in a second; 0 for all at once.
+        killed: a file that is there once the leader has been killed.
     """
-    return pipeline.job(out, st.scan(Departing(rows, rows_per_s), on_error="dead_letter", name="flights"))
+    return pipeline.job(
+        out, st.scan(Departing(rows, rows_per_s, str(killed)), on_error="dead_letter", name="flights")
+    )

@@ -21,6 +21,7 @@ CLUSTER = "flights"
 SAY_S = 0.2
 LEASE = "3s"
 INTERVAL = "500ms"
+KILLED = "killed"
 
 
 class NodeSettings(msgspec.Struct, frozen=True):
@@ -88,10 +89,12 @@ class Watched:
         metrics = handle.metrics()
         read = metrics["flights"].rows_in if "flights" in metrics else 0
         counters = {} if self.run is None else self.run.by_instance()
+        # A node that does not read has nothing but instances; a single one of them may have the number 0.
         shared = {name for name, instance in counters if instance > 0}
+        shown = shared or {name for name, _ in counters if not read}
         rows: Counter[int] = Counter()
         for (name, instance), each in counters.items():
-            if name in shared or read == 0:
+            if name in shown:
                 rows[instance] += each.rows_in
         return NodeReport(read, dict(rows), ended)
 
@@ -101,14 +104,15 @@ def main() -> None:
     settings = msgspec.json.decode(sys.argv[1], type=NodeSettings)
     watched = Watched(settings.cluster())
     over = threading.Event()
-    flights = job(settings.files / "out", settings.rows, settings.rows_per_s)
+    folder = settings.files
+    flights = job(folder / "out", settings.rows, settings.rows_per_s, folder / KILLED)
     _say(NodeReport(0, {}))
     sys.stdin.readline()  # all nodes begin at the same time
     handle = flights.start(
         cluster=watched,
-        checkpoints=settings.files / "checkpoints",
+        checkpoints=folder / "checkpoints",
         checkpoint_interval=INTERVAL,
-        errors=settings.files / "out/errors",
+        errors=folder / "out/errors",
     )
     with stop_on_signals(handle.stop):
         while not over.is_set():

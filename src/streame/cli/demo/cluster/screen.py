@@ -122,9 +122,7 @@ def closing(story: Story, results: Sequence[Comparison]) -> Iterator[Text]:
             f"first output could be seen after {story.output_after_s:.1f} s."
         )
     else:
-        yield Text(
-            "no leader was killed in the middle: the job was too fast; give more --seconds", "bold red"
-        )
+        yield Text("the leader that was killed had no successor whose output could be seen", "bold red")
     for each in results:
         if each.exact:
             yield Text(f"{each.name:>10}  {each.rows:,} rows, the same as in one process")

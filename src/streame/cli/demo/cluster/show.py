@@ -17,6 +17,7 @@ from rich.text import Text
 
 from streame.cli.demo.cluster.compare import Comparison, compared
 from streame.cli.demo.cluster.job import job
+from streame.cli.demo.cluster.node import KILLED
 from streame.cli.demo.cluster.processes import (
     ETCD,
     WATCHER,
@@ -79,7 +80,9 @@ def run_cluster_demo(seconds: float, rows: int, *, as_json: bool) -> bool:
                 LIMIT_S + seconds,
             )
         alone = folder / "alone"
-        job(alone, flights.height, 0).run(errors=alone / "errors")
+        # Not `run`, for which a signal is a wish to end in order.
+        with job(alone, flights.height, 0, folder / KILLED).start(errors=alone / "errors") as handle:
+            handle.wait()
         results = compared(DemoFolder(folder / "out"), DemoFolder(alone))
     good = story.output_after_s is not None and all(each.exact for each in results)
     if as_json:
@@ -108,11 +111,16 @@ def _run(
     ):
         commits = folder / "out/flights/_streame/commits"
         with closing(Watcher(etcd.endpoints, tls[WATCHER], commits, nodes)) as watcher:
-            return _watch(watcher, nodes, screen, Story(departures), limit_s)
+            return _watch(watcher, nodes, screen, Story(departures), folder / KILLED, limit_s)
 
 
 def _watch(
-    watcher: Watcher, nodes: Sequence[NodeProcess], screen: Screen, story: Story, limit_s: float
+    watcher: Watcher,
+    nodes: Sequence[NodeProcess],
+    screen: Screen,
+    story: Story,
+    killed: Path,
+    limit_s: float,
 ) -> Story:
     """Until all nodes have ended."""
     pause = threading.Event()
@@ -122,6 +130,7 @@ def _watch(
         if (victim := story.to_kill(facts)) is not None:
             next(node for node in nodes if node.name == victim).kill()
             events.append(story.was_killed(victim, watcher.now_s))
+            killed.touch()
         screen.show(facts, events, nodes)
         if facts.ended:
             return story
@@ -145,12 +154,15 @@ def _as_json(story: Story, results: Sequence[Comparison], *, exact: bool) -> dic
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo as Ctrl-C does, so that nothing is left running."""
+    """SIGTERM and SIGHUP end the demo as Ctrl-C does. Only the first one counts, so that nothing is left behind."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def handle(number: int, frame: FrameType | None) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:
