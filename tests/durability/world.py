@@ -89,6 +89,7 @@ class World:
         clock: Clock | None = None,
         optimized: bool = True,
         memory_limit: int | None = None,
+        apart: bool = False,
     ) -> bool:
         """Run a job, with checkpoints as fast as it goes, to its end or a crash.
 
@@ -99,6 +100,7 @@ class World:
             clock: the wall clock.
             optimized: whether the plan is optimized.
             memory_limit: how many bytes keyed state may take in memory.
+            apart: whether it is the graph of a cluster, in which several tasks read one source.
 
         Returns:
             Whether it has come to its end.
@@ -119,7 +121,7 @@ class World:
         self.store.on_write = on_write
         durable = Durable(self.store, plan_identity(writes), {"parallelism": parallelism})
         config = Config(parallelism=parallelism, checkpoint_interval_us=0, memory_limit=memory_limit)
-        run = LocalRun(lower(writes, config), config, clock, durable)
+        run = LocalRun(lower(writes, config, apart=apart), config, clock, durable)
         run.start()
         try:
             assert run.wait(HANGS_AFTER_S), "the job hangs"

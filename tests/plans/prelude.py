@@ -64,6 +64,7 @@ class Splits(st.Source):
 
     bounded = True
     together = True
+    splits_apart = True
 
     def __init__(self, splits: Sequence[pl.DataFrame], cuts: Sequence[int], how: str) -> None:
         self.frames = {f"split {number}": frame for number, frame in enumerate(splits)}
@@ -76,6 +77,10 @@ class Splits(st.Source):
 
     def splits(self) -> list[str]:
         return list(self.frames)
+
+    def covers(self, path: str) -> bool:
+        """As of files that end, none of its splits is ever idle."""
+        return False
 
     def read(self, split: str, offset: object) -> Iterator[st.Chunk | None]:
         frame, at, number = self.frames[split], int(str(offset or 0)), 0

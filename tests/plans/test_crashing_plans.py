@@ -28,17 +28,20 @@ def rows_of(stream: st.StreamDataFrame, random: Random) -> tuple[pl.DataFrame, s
     world, story, ended = World(), "", False
     crashes = random.choice((1, 1, 2, 3))
     while not ended:
-        parallelism = random.choice((1, 1, 2, 3))
+        parallelism = random.choice((1, 2, 3, 4))
         last = world.store.number + random.choice((1, 1, 2, 3, 5))
         moment = random.choice((last, -last)) if crashes else 0
         crashes -= 1
         memory_limit = random.choice((None, None, 1, 1, 30_000))
-        story += f"; parallelism {parallelism}, memory {memory_limit} until {moment or 'the end'}"
+        apart = random.random() < 0.5
+        graph = "of a cluster" if apart else "of one process"
+        story += f"; parallelism {parallelism} {graph}, memory {memory_limit} until {moment or 'the end'}"
         ended = world.run(
             {"out": stream},
             parallelism=parallelism,
             crash_at=partial(eq, moment),
             memory_limit=memory_limit,
+            apart=apart,
         )
     (shelf,) = world.shelves.values()
     schema = pl.Schema({**stream.schema, **({"_diff": pl.Int64()} if stream.node.is_changes else {})})

@@ -68,14 +68,14 @@ GIVEN = hst.builds(
 
 
 def run(frame: Frame, parallelism: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """What a verb gives, and its late rows."""
+    """What a verb gives, and its late rows; a negative parallelism is that of a cluster, with as many readers."""
     sinks = {"rows": MemorySink(folds=frame.node.is_changes), "late": MemorySink()}
     writes = [
         Write(frame.node, lambda: sinks["rows"], "rows"),
         Write(frame.late.node, lambda: sinks["late"], "late rows"),
     ]
     plan = [node for node in optimize(writes) if isinstance(node, Write)]
-    job = LocalRun(lower(plan, Config(parallelism=parallelism)), Config())
+    job = LocalRun(lower(plan, Config(parallelism=abs(parallelism)), apart=parallelism < 0), Config())
     job.start()
     assert job.wait(20), "the job hangs"
     return sinks["rows"].frame(), sinks["late"].frame()
@@ -150,7 +150,7 @@ WINDOWS = hst.builds(
 )
 
 
-@given(GIVEN, WINDOWS, hst.sampled_from([1, 2, 3]))
+@given(GIVEN, WINDOWS, hst.sampled_from([1, 2, 3, -2, -3]))
 @settings(max_examples=examples(150))
 def test_windows(source: Given, windows: Windows, parallelism: int) -> None:
     expected, expected_late = windows.definition(source.frame())
@@ -191,7 +191,7 @@ VERBS: dict[str, Verb] = {
 
 
 @pytest.mark.parametrize("name", VERBS)
-@given(GIVEN, hst.sampled_from([1, 2, 3]))
+@given(GIVEN, hst.sampled_from([1, 2, 3, -2, -3]))
 @settings(max_examples=examples(40))
 def test_verbs_of_one_input(name: str, source: Given, parallelism: int) -> None:
     stream, polars = VERBS[name]
@@ -201,7 +201,7 @@ def test_verbs_of_one_input(name: str, source: Given, parallelism: int) -> None:
     same(found, polars(on_time))
 
 
-@given(GIVEN, GIVEN, hst.sampled_from(["inner", "left", "full"]), hst.sampled_from([1, 3]))
+@given(GIVEN, GIVEN, hst.sampled_from(["inner", "left", "full"]), hst.sampled_from([1, 3, -3]))
 @settings(max_examples=examples(60))
 def test_interval_joins(one: Given, other: Given, how: Any, parallelism: int) -> None:
     joined = one.scan("one").join_interval(
@@ -216,7 +216,7 @@ def test_interval_joins(one: Given, other: Given, how: Any, parallelism: int) ->
     same(found, interval(left, right, ("at", "at"), ["k"], how, "-3i", "6i", suffix="_0"))
 
 
-@given(GIVEN, GIVEN, hst.sampled_from(["backward", "forward", "nearest"]), hst.sampled_from([1, 3]))
+@given(GIVEN, GIVEN, hst.sampled_from(["backward", "forward", "nearest"]), hst.sampled_from([1, 3, -3]))
 @settings(max_examples=examples(60))
 def test_asof_joins(one: Given, other: Given, strategy: Any, parallelism: int) -> None:
     joined = one.scan("one").join_asof(

@@ -128,6 +128,24 @@ def test_results_said_every_ten_seconds() -> None:
         assert taken(driver) == [("bob", 16, 16, 1, 4, 1)]
 
 
+def test_an_end_that_was_said_is_taken_back_before_event_time_is_said_to_have_passed_it() -> None:
+    frame = visits(clicks(), emit="10s")
+    with Driver(frame) as driver:
+        driver.push(rows("ann 24 1\n bob 24 1"))
+        driver.advance("10s")
+        assert taken(driver) == [("ann", 24, 24, 1, 1, 1), ("bob", 24, 24, 1, 1, 1)]
+        driver.push(rows("ann 30 2"))
+        driver.push(rows("bob 33 2"))
+        assert taken(driver) == [], "an end of 24 can still be taken back"
+        driver.push(rows("ann 34 3"))
+        assert taken(driver) == [
+            ("ann", 24, 24, 1, 1, -1),
+            ("ann", 24, 34, 3, 3, 1),
+            ("bob", 24, 24, 1, 1, -1),
+            ("bob", 24, 33, 2, 2, 1),
+        ]
+
+
 def test_one_session_over_all_keys_and_the_event_time_of_what_follows() -> None:
     frame = clicks().group_by_session("at", gap=10).agg(n=pl.len())
     assert frame.event_time == "end"

@@ -168,9 +168,15 @@ class Pong(_Frame, frozen=True, tag=11):
 
 
 class Ask(_Frame, frozen=True, tag=12):
-    """The leader asks for the part of a node in a checkpoint."""
+    """The leader asks for the part of a node in a checkpoint, and for barriers behind what it has read.
+
+    Args:
+        checkpoint: its number.
+        last: whether sources are to be read no further behind it.
+    """
 
     checkpoint: _Number
+    last: bool = False
 
 
 class Opened(_Frame, frozen=True, tag=13):

@@ -59,11 +59,11 @@ class Peers:
         """See `runtime.checkpointing.Peers`."""
         return any(self._held.get(name, True) for name in self._others)
 
-    def inject(self, checkpoint: int) -> None:
+    def inject(self, checkpoint: int, *, last: bool) -> None:
         """See `runtime.checkpointing.Peers`."""
         failpoint("C0.after")
         for name in self._others:
-            self.tell(name, Ask(self.attempt, checkpoint))
+            self.tell(name, Ask(self.attempt, checkpoint, last))
 
     def tell(self, peer: str, control: Control) -> None:
         """Say something to another node."""
@@ -87,9 +87,9 @@ class Peers:
             while (event := self._events.get()) is not None:
                 peer, control = event
                 match control:
-                    case Ask(checkpoint=checkpoint):
+                    case Ask(checkpoint=checkpoint, last=last):
                         assert isinstance(checkpointing, PartCheckpoints)
-                        checkpointing.asked(checkpoint)
+                        checkpointing.asked(checkpoint, last=last)
                     case Opened(held=held):
                         self._held[peer] = held
                     case Ack():

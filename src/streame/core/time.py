@@ -6,7 +6,7 @@ themselves for an integer column. Microseconds would not tell the rows of a nano
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -200,6 +200,19 @@ class SplitWatermarks:
         self._latest = {(source, split): latest for source, split, latest in parts["latest"]}
         self._idle = {(source, split) for source, split in parts["idle"]}
         self._unknown = set(parts["unknown"])
+
+    def absorb(self, other: Self, mine: Collection[Split]) -> None:
+        """Know what another one knows of some splits, before anything is said of any.
+
+        How far the stream has come is found out anew, once the sources have said which splits there are.
+        """
+        self._latest |= {split: latest for split, latest in other._latest.items() if split in mine}
+        self._idle |= other._idle.intersection(mine)
+
+    @property
+    def splits(self) -> list[Split]:
+        """The splits that have not ended."""
+        return list(self._latest)
 
     @property
     def idle(self) -> bool:

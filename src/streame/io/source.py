@@ -43,9 +43,10 @@ class Source(Protocol):
     A source is a description: it holds no open file or connection, so that a job can be built, explained and
     run more than once. All that is open lives in the iterator that `read` returns.
 
-    Five more attributes may be there: `grows = True` says that new splits may appear while it is read, so that it
+    Six more attributes may be there: `grows = True` says that new splits may appear while it is read, so that it
     never ends by itself; `one_split = True` that there is and will be one split; `together = True` that splits which
-    end are read in turn, and not one after the other; `python_rows = True` that its rows
+    end are read in turn, and not one after the other; `splits_apart = True` that in a cluster every node may read some of
+    the splits: it finds all of them there, and the same rows in them; `python_rows = True` that its rows
     are Python objects, which `explain()` mentions; `replayable = False` that what was read cannot be read again, so that
     a job with checkpoints writes every chunk to a log before it goes on. `st.scan` shows a whole source. What a method raises ends the job, as a `ConnectorError` if it is no error of Streame's own.
     """

@@ -103,22 +103,29 @@ class TaskPlace:
 
 def task_places(graph: Graph) -> list[TaskPlace]:
     """All tasks of a graph, wherever they run."""
-    places = []
+    places: list[TaskPlace] = []
     for vertex in graph.vertices.values():
         match vertex:
             case SourceVertex():
-                places.append(TaskPlace(vertex.name, 0, 1))
+                keys = source_keys(vertex)
             case OperatorVertex() if not graph.is_inline(vertex):
-                instances = vertex.parallelism
-                places += [
-                    TaskPlace(task_key(vertex.name, number), number, instances) for number in range(instances)
-                ]
+                keys = [task_key(vertex.name, number) for number in range(vertex.parallelism)]
+            case _:
+                keys = []
+        places += [TaskPlace(key, number, len(keys)) for number, key in enumerate(keys)]
     return places
 
 
 def task_key(vertex: str, instance: int) -> str:
-    """The key of the task of an instance of an operator."""
+    """The key of the task of an instance of a vertex."""
     return f"{vertex}/{instance}"
+
+
+def source_keys(vertex: SourceVertex) -> list[str]:
+    """The keys of the tasks that read a source; that of a single one is the name."""
+    if vertex.parallelism == 1:
+        return [vertex.name]
+    return [task_key(vertex.name, number) for number in range(vertex.parallelism)]
 
 
 @dataclass(slots=True)
@@ -143,11 +150,12 @@ class _Builder:
         return self.tasks
 
     def _add_source(self, name: str, vertex: SourceVertex) -> None:
-        self.homes[name], self.outputs[name] = [name], [None]
-        if self.wiring.is_here(name):
-            task = SourceTask(vertex, self.clock)
-            self.outputs[name] = [task.outputs]
-            self.tasks.append(task)
+        self.homes[name], self.outputs[name] = source_keys(vertex), []
+        for number, key in enumerate(self.homes[name]):
+            task = SourceTask(vertex, self.clock, key, number) if self.wiring.is_here(key) else None
+            self.outputs[name].append(None if task is None else task.outputs)
+            if task is not None:
+                self.tasks.append(task)
 
     def _add(self, vertex: OperatorVertex) -> None:
         stages: Sequence[Stage | None]

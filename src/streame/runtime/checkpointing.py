@@ -46,8 +46,13 @@ class Peers(Protocol):
     def is_held(self) -> bool:
         """Whether one of them leaves input unread for now, so that no barrier can come through, or may do so."""
 
-    def inject(self, checkpoint: int) -> None:
-        """Ask all of them for their parts of a checkpoint, which come as `Checkpointing.gathered`."""
+    def inject(self, checkpoint: int, *, last: bool) -> None:
+        """Ask all of them for their parts of a checkpoint, which come as `Checkpointing.gathered`.
+
+        Args:
+            checkpoint: its number.
+            last: whether sources are to be read no further behind it.
+        """
 
 
 class _Nobody:
@@ -56,7 +61,7 @@ class _Nobody:
     tasks: frozenset[str] = frozenset()
     is_held = False
 
-    def inject(self, checkpoint: int) -> None:
+    def inject(self, checkpoint: int, *, last: bool) -> None:
         """There is nobody to ask."""
 
 
@@ -151,7 +156,7 @@ class Checkpointing:
         self._alarm = RoomAlarm()
         self._durable = durable
         self._tasks = tasks
-        self._sources = {task.name: task for task in tasks if isinstance(task, SourceTask)}
+        self._sources = [task for task in tasks if isinstance(task, SourceTask)]
         stages = [stage for task in tasks for stage in task.stages()]
         self._sinks = {
             stage.name: stage.operator for stage in stages if isinstance(stage.operator, SinkOperator)
@@ -280,14 +285,14 @@ class Checkpointing:
         if self._isolation is not None:
             self._isolation.close()
         checkpoint = self._coordinator.begin(last=last)
-        for source in self._sources.values():
+        for source in self._sources:
             source.inject(checkpoint, last=self._stop_asked)
-        self._peers.inject(checkpoint)
+        self._peers.inject(checkpoint, last=self._stop_asked)
         return self._coordinator.complete()
 
     def _progress(self) -> object:
         """Something that differs when there is anything new to save."""
-        seen = [source.metrics for source in self._sources.values()]
+        seen = [source.metrics for source in self._sources]
         seen += [stage.metrics for task in self._tasks for stage in task.stages()]
         counts = [(each.rows_in, each.rows_out, each.batches, each.rejected, each.watermark) for each in seen]
         return counts, [task.done for task in self._tasks]
@@ -313,8 +318,8 @@ class Checkpointing:
         if self._given_up.is_set():
             return
         failpoint("S7.after")
-        for name, source in self._sources.items():
-            source.decided(complete.sources[name])
+        for source in self._sources:  # a source with readers elsewhere keeps nothing
+            source.decided(complete.sources[source.name])
         failpoint("S8.after")
         self.last = done
         if self._isolation is not None:
@@ -334,7 +339,7 @@ class Checkpointing:
         operators: dict[str, list[Snapshot | StoredState]] = {}
         for part in sorted(complete.operators, key=lambda part: (part.operator, part.instance)):
             operators.setdefault(part.operator, []).append(part.snapshot)
-        acknowledges = any(source.acknowledges for source in self._sources.values())
+        acknowledges = any(source.acknowledges for source in self._sources)
         return Draft(
             plan=self._durable.plan,
             operators=operators,
@@ -371,9 +376,9 @@ class Checkpointing:
 
     def _wake(self) -> None:
         """Rows may go on that waited."""
-        for source in self._sources.values():
+        for source in self._sources:
             source.leave()
 
     def _pause(self, *, paused: bool) -> None:
-        for source in self._sources.values():
+        for source in self._sources:
             source.pause(paused=paused)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from streame.core.staging import Staged
 from streame.runtime.part import Gathered, Json, OperatorPart, TaskPart
+from streame.runtime.shared_splits import merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +107,19 @@ class Coordinator:
         }
         self._parts = {}
         ordered = [parts[key] for key in sorted(parts)]
+        positions: dict[str, list[Json]] = {}
+        for part in ordered:
+            for name, position in part.sources.items():
+                positions.setdefault(name, []).append(position)
         return Complete(
             self._number,
             last,
             [each for part in ordered for each in part.operators],
             {name: staged for part in ordered for name, staged in part.staged.items()},
-            {part.task: part.source for part in ordered if part.source is not None},
+            {name: merged(found) for name, found in positions.items()},
         )
 
 
 def _without_output(part: TaskPart) -> TaskPart:
     staged = {name: Staged((), each.note) for name, each in part.staged.items()}
-    return TaskPart(part.task, part.operators, staged, part.source)
+    return TaskPart(part.task, part.operators, staged, part.sources)

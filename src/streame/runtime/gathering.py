@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 from streame.core.metrics import CheckpointMetrics
 from streame.runtime.part import Gathered, TaskPart
+from streame.runtime.source_task import SourceTask
 from streame.runtime.task import Task
 from streame.state.checkpoint.store import Recovered
 
@@ -134,8 +135,16 @@ class PartCheckpoints:
         self._over = threading.Event()
         self._held = True
 
-    def asked(self, checkpoint: int) -> None:
-        """Whoever decides has asked for a checkpoint. May be called from any thread."""
+    def asked(self, checkpoint: int, *, last: bool) -> None:
+        """Whoever decides has asked for a checkpoint. May be called from any thread.
+
+        Args:
+            checkpoint: its number.
+            last: whether the sources here are to be read no further behind it.
+        """
+        for task in self._tasks:
+            if isinstance(task, SourceTask):
+                task.inject(checkpoint, last=last)
         self._events.put(_Asked(checkpoint))
 
     def reached(self, checkpoint: int, part: TaskPart) -> None:

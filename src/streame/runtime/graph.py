@@ -34,7 +34,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class SourceVertex:
-    """A source that is read by one task.
+    """A source, which is read by `parallelism` tasks, each its own splits.
 
     Args:
         name: unique in the job.
@@ -46,6 +46,7 @@ class SourceVertex:
         idle_timeouts_us: after how long a split that gives nothing is idle, for each who asks; empty where nobody
             asks what becomes of the splits.
         schema: the rows that leave it, without hidden columns; `None` where nobody needs to know.
+        parallelism: how many instances read it; a split belongs to one of them.
     """
 
     name: str
@@ -55,6 +56,7 @@ class SourceVertex:
     keep_positions: bool = False
     idle_timeouts_us: frozenset[int] = frozenset()
     schema: pl.Schema | None = None
+    parallelism: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,7 @@ class Graph:
 
     def parallelism(self, name: str) -> int:
         """How many instances of a vertex run."""
-        vertex = self.vertices[name]
-        return vertex.parallelism if isinstance(vertex, OperatorVertex) else 1
+        return self.vertices[name].parallelism
 
     def is_inline(self, vertex: OperatorVertex) -> bool:
         """Whether `vertex` runs within its neighbour's task: a direct call instead of a channel.

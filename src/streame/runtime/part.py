@@ -34,13 +34,13 @@ class TaskPart:
         task: its key among all tasks.
         operators: the states of its operators that keep something.
         staged: by sink, the output since the last part.
-        source: the position of its source, if it reads one.
+        sources: the position of the source that it reads, by its name; others may read other splits of it.
     """
 
     task: str
     operators: Sequence[OperatorPart] = ()
     staged: Mapping[str, Staged] = field(default_factory=dict)
-    source: Json = None
+    sources: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

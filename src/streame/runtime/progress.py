@@ -21,8 +21,12 @@ class Progress:
     def __init__(self, channels: Collection[int]) -> None:
         self._reached = dict.fromkeys(channels, WATERMARK_MIN)
         self._idle: set[int] = set()
-        self._watermark = WATERMARK_MIN
+        self._watermark = self._before = WATERMARK_MIN
         self._was_idle = False
+
+    def restore(self, watermark: int) -> None:
+        """It had come so far before a restart: one of the channels may have been idle then, and be behind that."""
+        self._before = watermark
 
     def heard(self, channel: int, time: int | None) -> int | Idle | None:
         """A channel has come to `time`, or is idle (`None`).
@@ -53,6 +57,8 @@ class Progress:
         woken, self._was_idle = self._was_idle, False
         asked = [time for channel, time in self._reached.items() if channel not in self._idle]
         least = min(asked, default=WATERMARK_MAX)
+        if least > WATERMARK_MIN:
+            least = max(least, self._before)
         if least > self._watermark:
             self._watermark = least
             return least

@@ -19,6 +19,7 @@ from streame.runtime.graph import SourceVertex
 from streame.runtime.isolation import Isolation
 from streame.runtime.outputs import Outputs
 from streame.runtime.part import Checkpointer, TaskPart
+from streame.runtime.shared_splits import Share
 from streame.runtime.split_reader import SplitReader
 from streame.runtime.stage import Stage
 from streame.runtime.task import part_of
@@ -31,15 +32,18 @@ WAITED_S = 0.001
 
 
 class SourceTask:
-    """Reads one source and hands the good rows on, in batches of bounded size.
+    """Reads one source, or its share of the splits, and hands the good rows on, in batches of bounded size.
 
     Args:
         vertex: the source and how it is to be read.
         clock: the wall clock, for the time of dead letters.
+        key: its key among all tasks; `None` for the name.
+        instance: its number among those that read the source.
     """
 
-    def __init__(self, vertex: SourceVertex, clock: Clock) -> None:
-        self.name = self.key = vertex.name
+    def __init__(self, vertex: SourceVertex, clock: Clock, key: str | None = None, instance: int = 0) -> None:
+        self.name = vertex.name
+        self.key = key or vertex.name
         self.checkpointer: Checkpointer | None = None
         self.isolation: Isolation | None = None
         """Who lets rows out a few at a time after crashes, if attempts are remembered."""
@@ -47,7 +51,8 @@ class SourceTask:
         self.outputs: Outputs[Stage] = Outputs(self.metrics)
         self._vertex = vertex
         self._clock = clock
-        self._reader = SplitReader(vertex.name, vertex.source, clock, vertex.idle_timeouts_us)
+        self._share = Share(instance, vertex.parallelism)
+        self._reader = SplitReader(vertex.name, vertex.source, clock, vertex.idle_timeouts_us, self._share.of)
         self._wake = threading.Event()
         self._stopping = False
         self._paused = False
@@ -75,8 +80,9 @@ class SourceTask:
 
     def restore(self, position: Any) -> None:
         """Begin where a checkpoint was; called before the first step."""
-        self._done = position["done"]
-        self._reader.restore(position["splits"])
+        part = self._share.part(position)
+        self._done = part["done"]
+        self._reader.restore(part["splits"])
 
     def go_on(self) -> None:
         """Tell those behind what they were told before."""
@@ -156,7 +162,7 @@ class SourceTask:
     def part(self) -> TaskPart:
         """The position of the source, and the states of the operators within."""
         position = {"done": self._done, "splits": self._reader.position()}
-        return part_of(self.key, self.stages(), position)
+        return part_of(self.key, self.stages(), {self.name: position})
 
     def stop_reading(self) -> None:
         """Read no further. May be called from another thread."""

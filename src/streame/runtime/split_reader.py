@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,11 +27,18 @@ class SplitReader:
         source: what is read.
         clock: the wall clock.
         idle_timeouts_us: after how long a split that is polled and gives nothing is idle.
+        mine: chooses among splits those that it reads, where others read the rest.
     """
 
     def __init__(
-        self, name: str, source: Source, clock: Clock, idle_timeouts_us: Collection[int] = ()
+        self,
+        name: str,
+        source: Source,
+        clock: Clock,
+        idle_timeouts_us: Collection[int] = (),
+        mine: Callable[[Sequence[str]], Sequence[str]] = tuple,
     ) -> None:
+        self._mine = mine
         self._name = name
         self._source = source
         self._clock = clock
@@ -192,15 +199,15 @@ class SplitReader:
             return []
         self._discovered_us = now_us
         with self._explained(None):
-            splits = list(self._source.splits())
+            splits = list(self._mine(self._source.splits()))
         if last_us is None:
             known = dict.fromkeys([*self._offsets, *self._within])
             splits += [split for split in known if split not in splits]  # gone, which `read` will say
-        if not splits and last_us is None:
-            return [SplitStatus((self._name, ""), "ended")]
         new = [split for split in splits if split not in self._seen and split not in self._read]
         self._seen.update(new)
         self._unread += new
+        if not new and last_us is None:
+            return [SplitStatus((self._name, ""), "ended")]
         return [SplitStatus((self._name, split), "open") for split in new]
 
     def _check(self, chunk: object) -> None:

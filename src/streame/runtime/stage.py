@@ -6,6 +6,7 @@ from typing import Any
 from streame.core.clock import Clock
 from streame.core.messages import Batch, SplitStatus, Watermark
 from streame.core.metrics import OperatorMetrics
+from streame.core.time import WATERMARK_MIN
 from streame.runtime.channel import Inbox
 from streame.runtime.operator import Operator, OperatorContext
 from streame.runtime.outputs import Outputs
@@ -26,7 +27,7 @@ class Stage(Savable):
         instance: its number among the instances of the operator.
     """
 
-    SAVED = ("finished", "timer_us", "outputs", "operator")
+    SAVED = ("finished", "timer_us", "reached", "outputs", "operator")
     DERIVED = ("metrics", "_opened", "_open_channels", "_measured_us", "_measure_at_us")
 
     def __init__(self, name: str, operator: Operator, ports: Sequence[int], instance: int = 0) -> None:
@@ -38,6 +39,7 @@ class Stage(Savable):
         self.outputs: Outputs[Stage] = Outputs(self.metrics)
         self.timer_us: int | None = None
         self.finished = False
+        self.reached = WATERMARK_MIN
         self._opened = False
         self._open_channels = {port: list(ports).count(port) for port in ports}
         timed = operator.timed_ports
@@ -81,6 +83,7 @@ class Stage(Savable):
     def restore(self, parts: dict[str, Any]) -> None:
         """See `Savable`; called after `open`."""
         self.finished, self.timer_us = parts["finished"], parts["timer_us"]
+        self._come_to(parts.get("reached", WATERMARK_MIN))
         self.outputs.restore(parts["outputs"])
         if not self.finished:
             self.operator.restore(parts["operator"])
@@ -100,6 +103,7 @@ class Stage(Savable):
         going = [other for other in others if not other.finished]
         self.finished = not going
         self.outputs.restore(min((other.outputs.saved() for other in going or others), key=_extent))
+        self._come_to(max(other.reached for other in others))
         timers = [other.timer_us for other in going if other.timer_us is not None]
         self.timer_us = min(timers, default=None)
         for other in going:
@@ -181,7 +185,13 @@ class Stage(Savable):
                 self.operator.flush(self.outputs)
                 self.outputs.watermark(None)
             else:
+                self.reached = change
                 self.operator.on_watermark(change, self.outputs)
+
+    def _come_to(self, watermark: int) -> None:
+        """Event time had come so far before a restart, and does not go back."""
+        self.reached = watermark
+        self._progress.restore(watermark)
 
     def end(self, channel: int, port: int) -> None:
         """An input channel of a port has ended."""

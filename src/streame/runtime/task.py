@@ -1,13 +1,13 @@
 """A task: the loop that one thread runs, or that a test steps by hand."""
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from streame.core.clock import Clock
 from streame.core.messages import Barrier, Batch, EndOfStream, SplitStatus, Watermark
 from streame.runtime.align import Alignment
 from streame.runtime.channel import Inbox
-from streame.runtime.part import Checkpointer, OperatorPart, TaskPart
+from streame.runtime.part import Checkpointer, Json, OperatorPart, TaskPart
 from streame.runtime.stage import Stage
 
 TIMER_WAIT_MAX_S = 60.0
@@ -173,13 +173,13 @@ class OperatorTask:
         self._inbox.unblock()
 
 
-def part_of(key: str, stages: Iterable[Stage], source: Any = None) -> TaskPart:
+def part_of(key: str, stages: Iterable[Stage], sources: Mapping[str, Json] | None = None) -> TaskPart:
     """The part of a task in a checkpoint.
 
     Args:
         key: the key of the task.
         stages: its operators.
-        source: the position of its source, if it reads one.
+        sources: the position of the source that it reads, by its name.
     """
     operators, staged = [], {}
     for stage in stages:
@@ -188,4 +188,4 @@ def part_of(key: str, stages: Iterable[Stage], source: Any = None) -> TaskPart:
             staged[stage.name] = output
         if stage.keeps:
             operators.append(OperatorPart(stage.name, stage.instance, stage.snapshot()))
-    return TaskPart(key, operators, staged, source)
+    return TaskPart(key, operators, staged, sources or {})

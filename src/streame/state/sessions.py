@@ -13,7 +13,7 @@ from streame.core.metrics import StateSize
 from streame.core.ordering import Slots, distinct
 from streame.core.sessions import END, START, SessionRule
 from streame.core.stretches import stretches_of
-from streame.core.time import Mask, Ticks
+from streame.core.time import WATERMARK_MAX, EventTime, Mask, Ticks
 from streame.state.aggregates import AggregateState
 from streame.state.open_stretches import OpenStretches
 from streame.state.rows import RowNumbers, with_room
@@ -53,7 +53,7 @@ class Sessions(Savable):
     """
 
     SAVED = ("_open", "_state", "_said", "_changed")
-    DERIVED = ("_is_changed",)
+    DERIVED = ("_is_changed", "_said_ends")
 
     def __init__(self, rule: SessionRule, aggregation: Aggregation) -> None:
         self._rule = rule
@@ -65,6 +65,8 @@ class Sessions(Savable):
         # The sessions that have changed since something was said of them; by number, with room for more.
         self._changed: list[RowNumbers] = []
         self._is_changed: Mask = np.empty(0, np.bool_)
+        # The end that was said of each, `WATERMARK_MAX` where nothing was; by number, with room for more.
+        self._said_ends: Ticks = np.empty(0, np.int64)
 
     def saved(self) -> dict[str, Any]:
         """See `Savable`."""
@@ -75,6 +77,7 @@ class Sessions(Savable):
         self._is_changed = np.zeros(len(self._open), np.bool_)
         for numbers in self._changed:
             self._is_changed[numbers] = True
+        self._know_ends()
 
     @property
     def size(self) -> StateSize:
@@ -116,17 +119,19 @@ class Sessions(Savable):
         times = [self._rule.time.series(START, stretches.starts), self._rule.time.series(END, stretches.ends)]
         return stretches.slots, frame_of([*times, *self._state.results(numbers).get_columns()])
 
-    def take_changed(self, *, all_of_them: bool) -> Changed:
+    def take_changed(self, said_before: int | None = None) -> Changed:
         """The sessions that have changed; from now on it counts as said what they are.
 
         Args:
-            all_of_them: or only those that have closed, or are part of another one.
+            said_before: only those that have closed, are part of another one, or of which an end before this one was
+                said; `None` for all.
         """
         numbers = np.concatenate([np.empty(0, np.int64), *self._changed])
         live, closed = self._open.is_live(numbers), self._open.is_closed(numbers)
         self._changed = []
-        if not all_of_them:
-            over = closed | ~live
+        self._said_ends = with_room(self._said_ends, len(self._open), WATERMARK_MAX)
+        if said_before is not None:
+            over = closed | ~live | (self._said_ends[numbers] < said_before)
             self._changed = [numbers[~over]]
             numbers, live, closed = numbers[over], live[over], closed[over]
         self._is_changed[numbers] = False
@@ -138,6 +143,7 @@ class Sessions(Savable):
         slots, new = self.results(numbers)
         self._said.forget(numbers[was & ~now])
         self._said.say(numbers[now], new.filter(pl.Series(now)))
+        self._said_ends[numbers] = np.where(now, self._open.stretches(numbers).ends, WATERMARK_MAX)
         return Changed(slots, old, new, was, now)
 
     def settle(self) -> None:
@@ -152,6 +158,7 @@ class Sessions(Savable):
         rows, was = self._said.last(kept)
         said.say(number[kept[was]], rows.filter(pl.Series(was)))
         self._state, self._said = state, said
+        self._know_ends()
 
     def absorb(self, other: Self, slots: Slots) -> None:
         """Take other sessions: by slot there the slot here, which has none yet; -1 to leave them out."""
@@ -161,6 +168,7 @@ class Sessions(Savable):
         self._said.absorb(other._said, number)
         noted = number[noted]
         self._note(noted[noted >= 0])
+        self._know_ends()
 
     def live_slots(self) -> Slots:
         """The slots that have a session."""
@@ -182,6 +190,14 @@ class Sessions(Savable):
         place[gone] = np.arange(len(gone))
         apart.absorb(self._state, place)
         self._state.absorb(apart, into)
+
+    def _know_ends(self) -> None:
+        """Find the ends that were said."""
+        rows, was = self._said.last(np.arange(len(self._open)))
+        self._said_ends = np.full(len(self._open), WATERMARK_MAX)
+        if was.any():
+            time = EventTime(END, self._rule.time.dtype)
+            self._said_ends[was] = time.ticks(rows.filter(pl.Series(was)))
 
     def _note(self, numbers: RowNumbers) -> None:
         """Remember that sessions have changed."""

@@ -66,6 +66,7 @@ class Case:
         bars: what Streame must reach.
         files: writes the files that both sides read; called once, before the rounds.
         rounds: how often each side runs.
+        program: the command without which neither side can run.
     """
 
     name: str
@@ -79,3 +80,4 @@ class Case:
     bars: tuple[Bar, ...] = ()
     files: Callable[[int, Path], None] | None = None
     rounds: int = 5
+    program: str | None = None

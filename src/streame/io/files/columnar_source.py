@@ -93,6 +93,8 @@ class _ColumnarFiles:
 
     _format: _Format
 
+    splits_apart = True
+
     def __init__(
         self,
         path: Paths,

@@ -31,6 +31,7 @@ class _TextFiles:
     """What NDJSON and CSV files have in common: records in a stream of bytes."""
 
     block_bytes = BLOCK_BYTES
+    splits_apart = True
 
     def __init__(self, path: Paths, schema: pl.Schema, *, follow: bool, clock: Clock) -> None:
         self.bounded = not follow

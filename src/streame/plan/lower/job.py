@@ -38,7 +38,8 @@ def _(node: Scan, lowering: Lowering) -> Rows:
     source, columns = node.source, node.columns
     if columns is not None and isinstance(source, NarrowableSource):
         source = source.with_columns_only(columns)
-    return lowering.add_source(SourceVertex(node.name, source, node.on_error, columns))
+    readers = lowering.config.parallelism if id(node) in lowering.read_by_many else 1
+    return lowering.add_source(SourceVertex(node.name, source, node.on_error, columns, parallelism=readers))
 
 
 @lower_node.register(SetEventTime)
@@ -53,7 +54,8 @@ def _(node: SetEventTime, lowering: Lowering) -> Rows:
     assert node.event_time is not None
     policy = lowering.policy(upstream)
     make = partial(EventTimeOperator, node.event_time, node.delay, policy, node.idle_timeout_us, sources)
-    return lowering.add(lowering.names[id(node)], make, (Edge(upstream),), refuses=True)
+    width = lowering.parallelism(upstream)
+    return lowering.add(lowering.names[id(node)], make, (Edge(upstream),), width, refuses=True)
 
 
 @lower_node.register(Concat)

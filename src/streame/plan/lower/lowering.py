@@ -11,6 +11,8 @@ from streame.core.config import Config
 from streame.core.deadletters import DEAD_LETTER_SCHEMA, strictest
 from streame.core.salvage import may_fail
 from streame.io.sink import Sink
+from streame.io.source import FileSource
+from streame.plan.lower.readers import read_by_many
 from streame.plan.lower.row_wise import is_fallible, step_of
 from streame.plan.names import Names, free_name, operator_names
 from streame.plan.nodes import (
@@ -71,6 +73,7 @@ class Lowering:
     rows: dict[int, Rows] = field(default_factory=dict)
     above: dict[str, frozenset[str]] = field(default_factory=dict)
     in_order: set[int] = field(default_factory=set)
+    read_by_many: set[int] = field(default_factory=set)
     refusing: list[str] = field(default_factory=list)
     positions: set[str] = field(default_factory=set)
     ordered: set[str] = field(default_factory=set)
@@ -88,6 +91,7 @@ class Lowering:
         if self.config.memory_limit is not None:
             self.memory = Memory(MemoryBudget(self.config.memory_limit), Scratch(scratch_folder(self.config)))
         self.in_order = {id(node) for root in _ordered(self.writes) for node in walk(root)}
+        self.read_by_many = read_by_many(self.writes) if self.apart else set()
         counts = consumer_counts(self.writes)
         for node in walk(*self.writes):
             self.rows[id(node)] = self._lower(node)
@@ -198,6 +202,16 @@ class Lowering:
             name for name in self.refusing if name in among and self.policy(name).on_error == "dead_letter"
         ]
         return tuple(Edge(name, port, "rejected") for port, name in enumerate(names))
+
+    def may_wake(self, vertex: str) -> bool:
+        """Whether a reader above may have been idle, and then give rows that are late for all, which it does not know.
+
+        A single reader knows how far event time has come, and files that end are never idle.
+        """
+        return any(
+            each.parallelism > 1 and not (each.source.bounded and isinstance(each.source, FileSource))
+            for each in self.sources(vertex)
+        )
 
     def parallelism(self, vertex: str) -> int:
         """How many instances of a vertex run."""

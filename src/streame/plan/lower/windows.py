@@ -33,7 +33,7 @@ def _(node: WindowAggregate, lowering: Lowering) -> Rows:
         computed_keys=node.computed_keys,
     )
     make = partial(WindowOperator, setup, lowering.policy(upstream))
-    if parallelism > 1 and lowering.apart and _can_pre_aggregate(node):
+    if parallelism > 1 and lowering.apart and _can_pre_aggregate(node) and not lowering.may_wake(upstream):
         upstream = _pre_aggregated(node, lowering, upstream, setup)
     key = pl.Schema({column: schema[column] for column in columns}) if parallelism > 1 else None
     edges, keys = (Edge(upstream, key=key),), lowering.keys(node, columns)

@@ -1,7 +1,7 @@
 """Event time: watches the times of the rows and says how far the stream has come."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -21,7 +21,9 @@ from streame.core.time import (
 )
 from streame.runtime.letters import RefusalPolicy, refuse_rows
 from streame.runtime.operator import Collector, Operator, OperatorContext
+from streame.runtime.shared_splits import split_keys
 from streame.state.rows import RowNumbers, as_index
+from streame.state.snapshot import Mine
 
 UNKNOWN_SPLIT = ("", "")
 """Stands for the one split of rows of which nobody knows any more where they came from."""
@@ -67,6 +69,14 @@ class EventTimeOperator(Operator):
     def restore(self, parts: dict[str, Any]) -> None:
         """See `Savable`."""
         self._splits.restore(parts)
+
+    def absorb(self, other: Self, mine: Mine) -> None:
+        """Take the splits that are read by the task before this one."""
+        splits = other._splits.splits
+        owned = mine(split_keys([split for _, split in splits])).tolist()
+        self._splits.absorb(
+            other._splits, {each for each, is_mine in zip(splits, owned, strict=True) if is_mine}
+        )
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
         """Mark the rows that are behind, pass all on, and say how far the stream has come."""

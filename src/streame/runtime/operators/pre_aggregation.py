@@ -104,7 +104,12 @@ def partial_values(
     number[groups[firsts]] = numbers
     state = AggregateState(aggregation)
     state.add(number.take(groups), rows)
-    return state.partials(numbers).select(pl.all().name.prefix(_VALUES))
+    return named_values(state.partials(numbers))
+
+
+def named_values(partials: pl.DataFrame) -> pl.DataFrame:
+    """Values of groups under names that no column of a user has."""
+    return partials.select(pl.all().name.prefix(_VALUES))
 
 
 def partial_schema(key_schema: pl.Schema, aggregation: Aggregation) -> pl.Schema:

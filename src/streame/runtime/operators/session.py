@@ -99,13 +99,19 @@ class SessionOperator(Operator):
         watermark = rule.time.to_ticks(time)
         if watermark != self._watermark:
             self._advance(watermark, out)
-        # The next session to close ends later than a gap ago, and none is taken back that ended a lateness earlier.
-        least = self._watermark - rule.gap - rule.lateness + 1
-        out.watermark(WATERMARK_MAX if time == WATERMARK_MAX else rule.time.from_ticks(least))
+        out.watermark(WATERMARK_MAX if time == WATERMARK_MAX else rule.time.from_ticks(self._least))
 
     def state_size(self) -> StateSize:
         """Sessions and their keys."""
         return self._sessions.size if self._index is None else self._index.size
+
+    @property
+    def _least(self) -> int:
+        """The least end that may still be said or taken back.
+
+        The next session to close ends later than a gap ago, and none is taken back that ended a lateness earlier.
+        """
+        return self._watermark - self._rule.gap - self._rule.lateness + 1
 
     def _advance(self, watermark: int, out: Collector) -> None:
         """Close sessions, and let those go that were kept."""
@@ -116,8 +122,10 @@ class SessionOperator(Operator):
             for start in range(0, len(closed), BATCH_ROWS_MAX):
                 slots, rows = self._sessions.results(closed[start : start + BATCH_ROWS_MAX])
                 _emit(frame_of([*self._keys_of(slots).get_columns(), *rows.get_columns()]), out)
+        elif isinstance(rule.emission, int):  # an earlier end cannot wait for the timer to be taken back
+            self._say_changed(out, self._least)
         elif len(closed):
-            self._say_changed(out, all_of_them=rule.emission == "on_close")
+            self._say_changed(out)
         self._sessions.expire(self._watermark)
         if self._index is not None:
             self._index.settle()
@@ -129,9 +137,9 @@ class SessionOperator(Operator):
         floors = floors_of(frame, self._rule.time, self._watermark, self._rule.lateness)
         return times if floors is None else np.maximum(times, floors)
 
-    def _say_changed(self, out: Collector, *, all_of_them: bool = True) -> None:
-        """Take back what was said of sessions, and say what they are now."""
-        changed = self._sessions.take_changed(all_of_them=all_of_them)
+    def _say_changed(self, out: Collector, said_before: int | None = None) -> None:
+        """Take back what was said of sessions, and say what they are now; see `Sessions.take_changed`."""
+        changed = self._sessions.take_changed(said_before)
         keys = self._keys_of(changed.slots)
         _emit(changes(keys, changed.old, changed.new, changed.was, changed.now), out)
 

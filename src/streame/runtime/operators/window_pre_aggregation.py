@@ -7,37 +7,44 @@ import numpy as np
 import polars as pl
 
 from streame.core.hidden import BEHIND, WEIGHT
-from streame.core.messages import Batch
+from streame.core.messages import BATCH_ROWS_MAX, Batch
 from streame.core.metrics import StateSize
-from streame.core.time import WATERMARK_MAX, WATERMARK_MIN
-from streame.core.windows import Windows
+from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, Ticks
+from streame.core.windows import Codes, Windows
 from streame.runtime.operator import Collector, Operator, OperatorContext
-from streame.runtime.operators.pre_aggregation import partial_values
+from streame.runtime.operators.pre_aggregation import named_values
 from streame.runtime.preparation import Preparation
 from streame.runtime.window_results import WindowSetup
-from streame.state.first_rows import FirstRows
+from streame.state.aggregates import AggregateState
 from streame.state.index import KeyIndex, Slots
 from streame.state.rows import as_index
 from streame.state.snapshot import Mine
 
-_KEYS_MAX = 262_144
-"""Keys that are remembered, only to number the groups of a batch."""
+_GROUPS_MAX = 1_048_576
+"""There is room for so many groups: keys times slices. They go on when there would be more."""
 
-_SLICES_MAX = 8
-"""A batch with rows of more slices is sent on as it is."""
+_KEYS_MAX = 262_144
+"""A batch is sent on as it is where there are more keys than this: each has few rows."""
+
+_SLICES_MAX = 64
+"""So is one with rows of more slices."""
+
+_BATCHES_MAX = 64
+"""How many batches are put together at most."""
 
 _GAIN_MIN = 2
-"""So is one with fewer rows than this for each group."""
+"""It gained nothing if there were not so many rows for each group."""
 
 _BATCHES_SENT_ON = 15
-"""So are the batches after it, before another one is tried."""
+"""Then so many batches are sent on as they are, before another one is tried."""
 
 
 class WindowPreAggregationOperator(Operator):
-    """Sends on one row for each key and slice of a batch, with the values of its rows; or the rows, where that gains nothing.
+    """Sends on one row for each key and slice, with the values of its rows; or the rows, where that gains nothing.
 
-    Rows that may be late, or are in no window, are sent on as they are: the operator that it works for knows what becomes
-    of each.
+    Where windows are said when they close, rows of several batches are put together; they go on before a watermark that
+    closes one of their windows, and before a barrier. Rows that may be late, or are in no window, are sent on as they are:
+    the operator that it works for knows what becomes of each.
 
     Args:
         name: that operator, which refuses the rows that cannot be prepared.
@@ -46,19 +53,30 @@ class WindowPreAggregationOperator(Operator):
     """
 
     SAVED = ("_sent_on", "_reached")
-    DERIVED = ("_index",)  # it numbers the groups of one batch
+    DERIVED = (
+        "_index",
+        "_stride",
+        "_state",
+        "_slices",
+        "_times",
+        "_rows",
+        "_batches",
+        "_closing",
+    )  # empty at a barrier
 
     def __init__(self, name: str, setup: WindowSetup, preparation: Preparation) -> None:
         self._name = name
         self._setup = setup
         self._preparation = preparation
         self._windows = Windows(setup.rule)
-        self._columns = [*setup.key_columns, setup.rule.time.column]
+        self._time = setup.rule.time.column
         self._key = pl.Schema(dict(zip(setup.key_columns, setup.key.values(), strict=True)))
+        self._batches_max = 1 if setup.is_changes or setup.emission != "on_close" else _BATCHES_MAX
         self._index = KeyIndex(self._key)
-        self._first_rows = FirstRows()
+        self._stride = 1_024
         self._sent_on = 0
         self._reached = WATERMARK_MIN
+        self._begin()
 
     def open(self, context: OperatorContext) -> None:
         """Remember the clock, for dead letters."""
@@ -68,7 +86,7 @@ class WindowPreAggregationOperator(Operator):
         """There is nothing to take: what is sent on comes to the same."""
 
     def on_batch(self, port: int, batch: Batch, out: Collector) -> None:
-        """Send on the rows or what they come to."""
+        """Put the rows to those before, or send them on."""
         if self._sent_on:
             self._sent_on -= 1
             out.emit(batch)
@@ -79,26 +97,56 @@ class WindowPreAggregationOperator(Operator):
         frame, rows = self._preparation.run(batch, self._context, out)
         if not frame.height:
             return
-        numbers = self._numbers(frame)
-        firsts = None if numbers is None else self._first_rows.find(numbers, int(numbers.max()) + 1)
-        if numbers is None or firsts is None or len(firsts) * _GAIN_MIN > frame.height:
-            self._sent_on = 0 if numbers is None else _BATCHES_SENT_ON
+        groups = self._groups(frame, out)
+        if groups is None:
             out.emit(Batch(frame))
             return
-        values = partial_values(self._setup.aggregation, numbers, firsts, rows)
-        out.emit(Batch(frame.select(self._columns)[as_index(firsts)].hstack(values)))
-        if len(self._index) > _KEYS_MAX:
-            self._index = KeyIndex(self._key)
+        self._state.add(groups, rows)
+        self._rows += frame.height
+        self._batches += 1
+        if self._batches >= self._batches_max:
+            self.flush(out)
 
     def on_watermark(self, time: int, out: Collector) -> None:
-        """Rows older than this may be late."""
+        """Rows older than this may be late; what is put together goes first if a window of it closes."""
         extremes = {WATERMARK_MIN, WATERMARK_MAX}
         self._reached = time if time in extremes else time // self._windows.ns_per_tick
+        if self._reached >= self._closing:
+            self.flush(out)
         out.watermark(time)
 
+    def on_end(self, port: int, out: Collector) -> None:
+        """Nothing more comes to what is put together."""
+        self.flush(out)
+
+    def flush(self, out: Collector) -> None:
+        """Send on what is put together."""
+        if not self._rows:
+            return
+        filled = np.flatnonzero(self._state.counts(np.arange(len(self._times) * self._stride)))
+        if len(filled) * _GAIN_MIN > self._rows:
+            self._sent_on = _BATCHES_SENT_ON
+        keys = self._index.keys((filled % self._stride).astype(np.int32))
+        frame = pl.DataFrame([keys.get_column(name) for name in keys.columns]).rename(
+            dict(zip(keys.columns, self._key.names(), strict=True))
+        )
+        times = pl.concat(self._times)[as_index(filled // self._stride)].alias(self._time)
+        frame = frame.hstack([times]).hstack(named_values(self._state.partials(filled)))
+        self._begin()
+        for part in frame.iter_slices(BATCH_ROWS_MAX):
+            out.emit(Batch(part))
+
     def state_size(self) -> StateSize:
-        """Nothing but the numbers of keys."""
-        return StateSize(0, self._index.memory_bytes + self._first_rows.nbytes)
+        """What is put together, and the numbers of keys."""
+        return StateSize(0, self._index.memory_bytes + self._state.size().bytes)
+
+    def _begin(self) -> None:
+        """Nothing is put together."""
+        self._state = AggregateState(self._setup.aggregation)
+        self._slices: dict[int, int] = {}
+        self._times: list[pl.Series] = []
+        self._rows = self._batches = 0
+        self._closing = WATERMARK_MAX
 
     def _is_plain(self, frame: pl.DataFrame) -> bool:
         """Whether each row is in a window for sure, or will be refused."""
@@ -106,10 +154,39 @@ class WindowPreAggregationOperator(Operator):
             return False
         return int(self._windows.ticks(frame).min()) >= self._reached
 
-    def _numbers(self, frame: pl.DataFrame) -> Slots | None:
-        """The number of the group of each row; `None` where slices are many, or some rows in none."""
+    def _groups(self, frame: pl.DataFrame, out: Collector) -> Slots | None:
+        """The number of the group of each row; `None` where there are too many, or some rows are in no window."""
         cut = self._windows.cut(self._windows.ticks(frame))
         if cut.outside is not None or len(cut.slices) > _SLICES_MAX:
             return None
+        if len(self._index) > _KEYS_MAX:
+            self.flush(out)
+            self._index, self._sent_on = KeyIndex(self._key), _BATCHES_SENT_ON
+            return None
         slots = self._index.slots(frame.select(self._key.names()))
-        return slots if cut.codes is None else slots + cut.codes.astype(np.int32) * np.int32(len(self._index))
+        stride = self._stride
+        while len(self._index) > stride:
+            stride *= 2
+        new = sum(start not in self._slices for start in cut.slices.tolist())
+        if stride != self._stride or (len(self._times) + new) * stride > max(_GROUPS_MAX, new * stride):
+            self.flush(out)
+            self._stride = stride
+        codes = None if cut.codes is None else cut.codes.astype(np.intp)
+        places = self._places(cut.slices, codes, frame.get_column(self._time))
+        if codes is None:
+            return slots + np.int32(places[0] * stride) if places[0] else slots
+        return slots + (places * np.int32(stride)).astype(np.int32)[codes]
+
+    def _places(self, slices: Ticks, codes: Codes | None, times: pl.Series) -> Slots:
+        """The number of each slice among those that are put together; new ones get one, and a time that is in them."""
+        places = np.empty(len(slices), np.int32)
+        for number, start in enumerate(slices.tolist()):
+            if start not in self._slices:
+                row = 0 if codes is None else int(np.argmax(codes == number))
+                self._slices[start] = len(self._times)
+                self._times.append(times[row : row + 1])
+            places[number] = self._slices[start]
+        spans = self._windows.around(slices)
+        first, _ = spans.over(slices)
+        self._closing = min(self._closing, int(spans.high[first].min()))
+        return places
