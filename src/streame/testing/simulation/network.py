@@ -202,9 +202,9 @@ class Server:
         self.handler: Handler | None = None
         self.address = ""
 
-    def add_generic_rpc_handlers(self, handlers: Sequence[Mapping[str, Handler]]) -> None:
+    def add_generic_rpc_handlers(self, handlers: Sequence[Mapping[str, Handler | None]]) -> None:
         """What is done with calls."""
-        ((self.handler,),) = (list(each.values()) for each in handlers)
+        (self.handler,) = (handler for each in handlers for handler in each.values() if handler is not None)
 
     def add_insecure_port(self, address: str) -> int:
         """Where it listens."""
@@ -380,6 +380,7 @@ class Network:
         return SimpleNamespace(
             server=lambda *_, **__: Server(self),
             stream_stream_rpc_method_handler=lambda handler: handler,
+            unary_unary_rpc_method_handler=lambda _: None,  # nobody asks here for the status of a node
             method_handlers_generic_handler=lambda _, methods: methods,
             insecure_channel=lambda address, _: Channel(self, address),
             channel_ready_future=lambda channel: SimpleNamespace(
