@@ -4,10 +4,11 @@
 #   make check        format, lint, types
 #   make test         all tests; the counts come last
 #   make services     the servers that tests use, on loopback, until Ctrl-C; installs what is missing
-#   make test-nightly the tests of durability, with 500 kills (forty minutes), and the large models of a cluster
+#   make test-nightly the tests of durability, with 500 kills (forty minutes), 300 of the nodes of clusters, and large models
 #   make bench        the benchmarks; ARGS="--json" and so on are passed on
 #   make bench-smoke  one minute of them
 #   make demo         the main job on real flights; ARGS as above
+#   make cluster      the same on three nodes of this machine, of which the leader is killed; gets etcd if it is missing
 #   make docs         the documentation, into site/
 #
 # Another interpreter than the first suitable one on the path: make setup PYTHON=/path/to/python
@@ -18,7 +19,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c '$(SUITABLE)' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: setup check test services test-nightly bench bench-smoke demo docs
+.PHONY: setup check test services test-nightly bench bench-smoke demo cluster docs
 
 setup: .venv/.ready
 
@@ -45,16 +46,19 @@ services: setup
 	$(BIN)/python -m tests.services
 
 test-nightly: setup
-	STREAME_NIGHTLY=1 $(BIN)/python -m pytest tests/chaos tests/model -s $(ARGS)
+	STREAME_NIGHTLY=1 $(BIN)/python -m pytest tests/chaos tests/model tests/cluster/test_processes.py -s $(ARGS)
 
 bench: setup
-	$(BIN)/streame bench $(ARGS)
+	@PATH="$$($(BIN)/python -m tests.services.install):$$PATH" $(BIN)/streame bench $(ARGS)
 
 bench-smoke: setup
-	$(BIN)/streame bench --smoke $(ARGS)
+	@PATH="$$($(BIN)/python -m tests.services.install):$$PATH" $(BIN)/streame bench --smoke $(ARGS)
 
 demo: setup
 	$(BIN)/streame demo $(ARGS)
+
+cluster: setup
+	@etcd=$$($(BIN)/python -m tests.services.install) && PATH="$$etcd:$$PATH" $(BIN)/streame demo --cluster $(ARGS)
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

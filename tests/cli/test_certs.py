@@ -16,14 +16,19 @@ def files(folder: Path, name: str) -> Tls:
 
 
 def test_the_nodes_it_makes_know_each_other(tmp_path: Path) -> None:
-    arguments = ("certs", "tls", "--cluster", "shop", "--node", "a", "--node", "b", "--host", "10.1.2.3")
+    arguments = (
+        "certs", "tls", "--cluster", "shop", "--node", "a", "--node", "b", "--client", "ann",
+        "--host", "10.1.2.3",
+    )  # fmt: skip
     done = streame(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "tls/ca.pem" in done.stdout
     assert "tls/b.pem, tls/b.key: node b" in done.stdout
     folder = tmp_path / "tls"
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-    assert modes == {"ca.pem": 0o644, "a.pem": 0o644, "a.key": 0o600, "b.pem": 0o644, "b.key": 0o600}
+    keys = {f"{name}.key": 0o600 for name in ("a", "b", "ann")}
+    assert modes == {"ca.pem": 0o644, "a.pem": 0o644, "b.pem": 0o644, "ann.pem": 0o644, **keys}
+    assert files(folder, "ann").check(now()) == Identity("shop", "client", "ann")
     assert files(folder, "a").check(now()) == Identity("shop", "node", "a")
     with who_am_i(files(folder, "a")) as server:
         channel = grpc.secure_channel(server.address, files(folder, "b").channel_credentials())

@@ -1,8 +1,10 @@
 """The etcd servers of a test session, and the worlds that every contract test runs in."""
 
 import os
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -10,22 +12,32 @@ from streame.cluster.etcd.client import EtcdClient
 from streame.cluster.etcd.settings import EtcdSettings
 from tests.cluster.worlds import RealWorld, TwinWorld, World
 from tests.services.etcd import EtcdServers
-from tests.services.install import Unavailable
+from tests.services.install import Unavailable, etcd_program
 
 REQUIRED = "STREAME_REQUIRE_SERVICES"
 _numbers = count(1)
 
 
-def started(
-    members: int, *flags: str, scheme: str = "http", hosts: Sequence[tuple[str, Sequence[str]]] = ()
-) -> EtcdServers:
-    """Running servers; without etcd the test is skipped, or fails where the services are required."""
+def etcd_or_skip() -> Path:
+    """The program; without it the test is skipped, or fails where the services are required."""
     try:
-        servers = EtcdServers(members, flags, scheme, hosts)
+        return etcd_program()
     except Unavailable as reason:
         if os.environ.get(REQUIRED) == "1":
             pytest.fail(f"{REQUIRED}=1, but: {reason}", pytrace=False)
         pytest.skip(str(reason))
+
+
+def started(
+    members: int,
+    *flags: str,
+    scheme: str = "http",
+    hosts: Sequence[tuple[str, Sequence[str]]] = (),
+    tls: ssl.SSLContext | None = None,
+) -> EtcdServers:
+    """Running servers, or no test: see `etcd_or_skip`."""
+    etcd_or_skip()
+    servers = EtcdServers(members, flags, scheme, hosts, tls)
     try:
         servers.start()
     except BaseException:

@@ -83,7 +83,7 @@ def test_what_cannot_be_understood_is_refused(text: str) -> None:
         ("foo", "'foo' is no failpoint; write NAME:ACTION:TIMES"),
         (
             "S5.aftr:exit",
-            r"no failpoint 'S5.aftr', so nothing would happen there; did you mean S5.after\? There are R0",
+            r"no failpoint 'S5.aftr', so nothing would happen there; did you mean S5.after\? There are C0",
         ),
         ("S5.after:exit:0", "TIMES from 1 on"),
     ],

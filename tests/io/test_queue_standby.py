@@ -41,6 +41,18 @@ def test_what_is_put_is_refused_and_told_where_the_leader_is() -> None:
     assert items.take(0) == [2]
 
 
+def test_what_was_put_on_a_node_that_had_ended_was_accepted_and_lost() -> None:
+    items = Queue()
+    items.stand_by(LEADER)
+    items.stop_standing_by("this node takes no part in the job any more")
+    with pytest.raises(NotAccepted, match="takes no part in the job any more"):
+        items.put(1)
+    assert items.qsize() == 0
+    items.begin()
+    items.put(2)
+    assert items.take(0) == [2]
+
+
 def test_what_waits_is_refused_and_taken_back() -> None:
     items = answering(maxsize=2)
     calls = [Putting(items, 1), Putting(items, 2, 3, 4)]

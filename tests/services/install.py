@@ -1,8 +1,12 @@
-"""Finds the etcd server on this machine, or unpacks Debian's package of it into a cache folder; installs no service."""
+"""Finds the etcd server on this machine, or unpacks Debian's package of it into a cache folder; installs no service.
+
+`python -m tests.services.install` prints the folder that has it.
+"""
 
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -65,3 +69,10 @@ def _run(*command: str, folder: Path) -> None:
         raise Unavailable(
             f"the command `etcd` is not on PATH, and `{' '.join(command)}` failed: {done.stderr.strip()[-500:]}"
         )
+
+
+if __name__ == "__main__":
+    try:
+        print(etcd_program().parent)
+    except Unavailable as reason:
+        sys.exit(str(reason))

@@ -14,7 +14,7 @@ from typing import Any
 
 from streame.api.checkpoints import Beginning, claimed
 from streame.api.job_handle import JobHandle, JobStatus, Loops, refuse_to_block
-from streame.api.program import program
+from streame.api.program import kept_in_etcd, program
 from streame.core.changes import DIFF
 from streame.core.config import load_config
 from streame.core.failpoints import check_failpoints
@@ -201,6 +201,10 @@ class Job:
                 )
             together = program(self.name, writes, config, allow_dropped_state, _errors_sink(errors))
             return JobHandle(self.name, cluster.start(together), *names, self._loops())
+        if small := kept_in_etcd(writes):
+            raise PlanError(
+                f'{", ".join(sorted(small))}: state="etcd" is for jobs in a cluster; leave it out, or give cluster='
+            )
         durable = claimed(self.name, writes, config, Beginning(savepoint, allow_dropped_state))
         try:
             graph = lower(writes if durable is None else durable.writes, config, _errors_sink(errors))

@@ -6,10 +6,10 @@ from streame.api.checkpoints import readable_again, run_settings
 from streame.core.config import Config
 from streame.io.logged import StandbySource
 from streame.io.sink import Sink
-from streame.plan.digest import program_digest
+from streame.plan.digest import check_functions, program_digest
 from streame.plan.identity import plan_identity
 from streame.plan.lower import lower
-from streame.plan.nodes import Scan, Write, walk
+from streame.plan.nodes import Scan, TableJoin, Write, walk
 from streame.runtime.graph import Graph
 from streame.runtime.runner import LogOf, Program
 
@@ -38,7 +38,9 @@ def program(
         return lower(writes if logs is None else readable_again(writes, logs), config, errors, apart=True)
 
     def check() -> None:
-        """Nothing is refused."""
+        check_functions(writes)
+        for write in writes:
+            write.make_sink().check_cluster()
 
     outside = [
         node.source
@@ -50,9 +52,9 @@ def program(
         for source in outside:
             source.stand_by(leader)
 
-    def stop_standing_by() -> None:
+    def stop_standing_by(why: str) -> None:
         for source in outside:
-            source.stop_standing_by()
+            source.stop_standing_by(why)
 
     return Program(
         name,
@@ -61,8 +63,15 @@ def program(
         config,
         run_settings(config),
         tuple(allow_dropped),
+        kept_in_etcd(writes),
         check,
         graph,
         stand_by,
         stop_standing_by,
     )
+
+
+def kept_in_etcd(writes: Sequence[Write]) -> frozenset[str]:
+    """The names of operators whose state is to be in etcd."""
+    joins = (node for node in walk(*writes) if isinstance(node, TableJoin))
+    return frozenset(join.name for join in joins if join.keeps_in == "etcd")

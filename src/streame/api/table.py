@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
@@ -29,6 +30,7 @@ class StreamTable:
 
     Attributes:
         key: the key columns.
+        state: where the table is kept in a cluster, if not with the checkpoints.
 
     Example:
         >>> import polars as pl, streame as st
@@ -40,6 +42,7 @@ class StreamTable:
 
     _node: Node
     key: tuple[str, ...]
+    state: Literal["etcd"] | None = None
 
     @property
     def node(self) -> Node:
@@ -57,11 +60,14 @@ class TableVerbs(Handle):
 
     __slots__ = ()
 
-    def as_table(self, key: str | Sequence[str]) -> StreamTable:
+    def as_table(self, key: str | Sequence[str], *, state: Literal["etcd"] | None = None) -> StreamTable:
         """Read the stream as a table: the latest row per key.
 
         Args:
             key: one column or several. A later row replaces an earlier one of the same key.
+            state: `"etcd"` to keep a small table in etcd instead of with the checkpoints, in a job that runs in a
+                cluster. All such tables of a job may take 256 KiB together; a job with more fails with an error that
+                says so. Otherwise a table is in memory, and on disk beyond `memory_limit`.
 
         Returns:
             A table for the right side of `join`. It runs nothing, and costs memory only there: about one row per key.
@@ -82,7 +88,9 @@ class TableVerbs(Handle):
             raise PlanError(f"as_table: the key {', '.join(names)} names a column twice")
         self._require(names, "as_table")
         check_key_dtypes(pl.Schema({name: self.schema[name] for name in names}), where="as_table")
-        return StreamTable(self._node, names)
+        if state not in {None, "etcd"}:
+            raise PlanError(f'as_table: state={state!r} does not exist; give "etcd", or leave it out')
+        return StreamTable(self._node, names, state)
 
 
 def table_join(
@@ -131,6 +139,7 @@ def table_join(
         nulls_equal=nulls_equal,
         wait=None if wait is None else _wait(wait, stream.event_time),
         name=name or f"join {source_names(table.node)} on {', '.join(left)}",
+        keeps_in=table.state,
     )
 
 

@@ -23,6 +23,12 @@ def certs(
     node: Annotated[
         list[str], typer.Option("--node", help="The name of a node; give it for each.", show_default=False)
     ],
+    client: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--client", help="The name of a tool that only asks: `streame cluster`.", show_default=False
+        ),
+    ] = None,
     host: Annotated[
         list[str] | None,
         typer.Option(
@@ -46,9 +52,12 @@ def certs(
         identity: Any = import_module("streame.cluster.identity")
         certificates: Any = import_module("streame.cluster.certificates")
         nodes = [identity.Identity.of(cluster, "node", name) for name in node]
+        nodes += [identity.Identity.of(cluster, "client", name) for name in client or ()]
         now = datetime.fromtimestamp(SystemClock().now_us() // 1_000_000, UTC)
         certificates.make_certificates(folder, nodes, host or (), now, days)
         console = Console(highlight=False, soft_wrap=True)
         console.print(f"{folder / 'ca.pem'}: who signed them; every node needs it")
         for name in node:
             console.print(f"{folder / name}.pem, {folder / name}.key: node {name}")
+        for name in client or ():
+            console.print(f"{folder / name}.pem, {folder / name}.key: client {name}, for `streame cluster`")

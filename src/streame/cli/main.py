@@ -1,4 +1,4 @@
-"""The command line: `streame run`, `explain`, `checkpoints`, `savepoint`, `demo`, `bench`, `chaos`, `certs` and `doctor`."""
+"""The command line: `streame run`, `node`, `cluster`, `explain`, `checkpoints`, `savepoint`, `demo`, `bench`, `chaos`, `certs`, `doctor`."""
 
 from importlib.metadata import version
 from typing import Annotated
@@ -10,6 +10,8 @@ from streame.cli.certs import certs
 from streame.cli.chaos.command import chaos
 from streame.cli.checkpoints import app as checkpoints
 from streame.cli.checkpoints import savepoint
+from streame.cli.cluster.command import app as cluster
+from streame.cli.cluster.node import node
 from streame.cli.demo.command import demo
 from streame.cli.doctor import doctor
 from streame.cli.explain import explain
@@ -27,8 +29,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run, explain, savepoint, demo, bench, chaos, certs, doctor):
+for command in (run, node, explain, savepoint, demo, bench, chaos, certs, doctor):
     app.command(epilog=EXIT_CODES)(command)
+app.add_typer(cluster)
 app.add_typer(checkpoints)
 
 

@@ -25,32 +25,37 @@ Target = Annotated[
 Traceback = Annotated[bool, typer.Option("--traceback", help="Show where in the code an error came from.")]
 
 
+Errors = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Write dead letters to NDJSON files in this directory.")
+]
+Parallelism = Annotated[
+    int | None, typer.Option(min=1, help="Instances of every keyed operator.", show_default="1")
+]
+Checkpoints = Annotated[
+    str | None, typer.Option(metavar="DIR", help="Keep checkpoints here, and go on from the last one.")
+]
+CheckpointInterval = Annotated[
+    str | None, typer.Option(metavar="DURATION", help="Time between two checkpoints.", show_default="5s")
+]
+Savepoint = Annotated[
+    str | None, typer.Option(metavar="DIR", help="Begin from this savepoint if there is no checkpoint.")
+]
+AllowDroppedState = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Give up the state of this operator; may be given several times."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the final status as JSON on standard output.")]
+
+
 def run(
     target: Target,
-    errors: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write dead letters to NDJSON files in this directory.")
-    ] = None,
-    parallelism: Annotated[
-        int | None, typer.Option(min=1, help="Instances of every keyed operator.", show_default="1")
-    ] = None,
-    checkpoints: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help="Keep checkpoints here, and go on from the last one."),
-    ] = None,
-    checkpoint_interval: Annotated[
-        str | None,
-        typer.Option(metavar="DURATION", help="Time between two checkpoints.", show_default="5s"),
-    ] = None,
-    savepoint: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Begin from this savepoint if there is no checkpoint.")
-    ] = None,
-    allow_dropped_state: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Give up the state of this operator; may be given several times."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the final status as JSON on standard output.")
-    ] = False,
+    errors: Errors = None,
+    parallelism: Parallelism = None,
+    checkpoints: Checkpoints = None,
+    checkpoint_interval: CheckpointInterval = None,
+    savepoint: Savepoint = None,
+    allow_dropped_state: AllowDroppedState = None,
+    as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
     """Run a job until its sources end.
@@ -67,11 +72,17 @@ def run(
             "savepoint": savepoint,
             "allow_dropped_state": allow_dropped_state or (),
         }
-        handle = _run(load_job(target), settings, as_json=as_json)
-        Console(stderr=True, highlight=False, soft_wrap=True).print(summary(handle.status()))
+        run_shown(load_job(target), settings, as_json=as_json)
 
 
-def _run(job: st.Job, settings: Mapping[str, Any], *, as_json: bool) -> st.JobHandle:
+def run_shown(job: st.Job, settings: Mapping[str, Any], *, as_json: bool) -> None:
+    """Run a job and show where it stands, and what it has done in the end.
+
+    Args:
+        job: the job.
+        settings: the arguments of `start`.
+        as_json: whether the final status goes to standard output.
+    """
     with display() as show:
         # Standard output is for the JSON alone, so what a console sink prints goes the other way.
         with redirect_stdout(sys.stderr) if as_json else nullcontext():
@@ -81,4 +92,4 @@ def _run(job: st.Job, settings: Mapping[str, Any], *, as_json: bool) -> st.JobHa
         finally:
             if as_json:
                 print(json.dumps(asdict(handle.status())), flush=True)
-    return handle
+    Console(stderr=True, highlight=False, soft_wrap=True).print(summary(handle.status()))

@@ -8,11 +8,12 @@
 All names are given once, and carry the attempt or at least the epoch: an old leader can only leave litter.
 """
 
+import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import count
+from itertools import chain, count
 
 import polars as pl
 
@@ -20,7 +21,8 @@ from streame.cluster.etcd.election import Leadership
 from streame.cluster.etcd.interface import Etcd
 from streame.cluster.etcd.swap import NotSwapped, Swap, carry_out
 from streame.cluster.frames import Attempt
-from streame.cluster.part_files import empty_manifest, folder_of
+from streame.cluster.part_files import empty_manifest, folder_of, send_states
+from streame.cluster.shelf import Shelf, ShelvedFiles, check_total, is_shelved
 from streame.cluster.view import Keys, Pointer, encode
 from streame.core.failpoints import failpoint
 from streame.core.staging import Outbox, Staged
@@ -29,11 +31,11 @@ from streame.state.checkpoint.history import next_history
 from streame.state.checkpoint.local import recovered
 from streame.state.checkpoint.manifest import Manifest, Output, chunks_of, decode_manifest, encode_manifest
 from streame.state.checkpoint.object_outbox import ObjectOutbox
-from streame.state.checkpoint.object_packs import Cutting, send_pack
 from streame.state.checkpoint.outbox import stored_file
 from streame.state.checkpoint.ownership import FORMAT, format_bytes, job_of
 from streame.state.checkpoint.spool import Spool
 from streame.state.checkpoint.store import CheckpointStore, Draft, Recovered, Written, stored_pieces
+from streame.storage.disk import Files
 from streame.storage.objects import ObjectStore, Taken
 
 KEPT = 3
@@ -44,7 +46,9 @@ DECIDE_S = 10.0
 
 DELETED_MAX = 200
 
-_FILE = re.compile(r"c/(\d+)/(\d+)\.(\d+)/[^/]+|out/(\d+)/(\d+)\.[^/]+\.out")
+log = logging.getLogger("streame.cluster")
+
+_FILE = re.compile(r"(?:etcd/)?c/(\d+)/(\d+)\.(\d+)/[^/]+|out/(\d+)/(\d+)\.[^/]+\.out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,16 @@ class Place:
     etcd: Etcd
     keys: Keys
     job: str
+
+    @property
+    def shelf(self) -> Shelf:
+        """Where the state of small tables is."""
+        return Shelf(self.etcd, self.keys.cluster, self.job)
+
+    @property
+    def files(self) -> Files:
+        """All files of checkpoints."""
+        return ShelvedFiles(Spool(self.store), self.shelf)
 
     def settle(self, probe: str) -> None:
         """Make it the place of this job, if it is nobody's, and see that names are given once.
@@ -133,6 +147,7 @@ class ClusterCheckpoints(CheckpointStore):
         pointer: the last checkpoint that was decided, as it was read in this epoch; `None` if there is none.
         revision: at which the pointer was written; 0 if there is none.
         begun: numbers of which none is given twice in this epoch.
+        shelved: the names of operators whose state is to be in etcd.
     """
 
     def __init__(
@@ -143,9 +158,11 @@ class ClusterCheckpoints(CheckpointStore):
         pointer: Pointer | None,
         revision: int,
         begun: "count[int]",
+        shelved: Collection[str] = (),
     ) -> None:
         self._place, self._leadership, self._attempt = place, leadership, attempt
         self._pointer, self._revision, self._begun = pointer, revision, begun
+        self._shelved = shelved
         self._last = empty_manifest(place.job)
         self._known: dict[int, Manifest] = {}
         self._unclaimed: set[str] = set()
@@ -173,7 +190,7 @@ class ClusterCheckpoints(CheckpointStore):
         self._known = {pointer.number: self._last}
         for each in pointer.before:
             self._known[each.number] = read_manifest(store, each, self._place.job)
-        return recovered(Spool(store), self._last)
+        return recovered(self._place.files, self._last)
 
     def write(self, draft: Draft) -> Written:
         """See `CheckpointStore`."""
@@ -182,9 +199,17 @@ class ClusterCheckpoints(CheckpointStore):
         staged = {name: Staged(tuple(each.pieces), each.note) for name, each in draft.staged.items()}
         output = Output(number, staged, draft.acknowledges, draft.at_us)
         try:
-            pack = Cutting(store, f"{folder}/0")
-            operators = send_pack(pack, self._last, draft.operators, hints=draft.hints)
-            packs = {file.path: file for file in [*self._last.packs, *pack.files]} | dict(pack.others)
+            sent = send_states(
+                store,
+                self._place.shelf,
+                self._shelved,
+                f"{folder}/0",
+                self._last,
+                draft.operators,
+                hints=draft.hints,
+            )
+            operators = sent.operators
+            packs = {file.path: file for file in [*self._last.packs, *sent.files]} | sent.others
             files = tuple(
                 stored_file(piece) for each in staged.values() for piece in stored_pieces(each.pieces)
             )
@@ -194,6 +219,7 @@ class ClusterCheckpoints(CheckpointStore):
                 operators, draft.sources, next_history(self._last.history, output),
                 tuple(packs[path] for path in sorted({chunk.pack for chunk in chunks_of(operators)})), files,
             )  # fmt: skip
+            check_total(manifest.packs)
             content = encode_manifest(manifest)
             store.put_new(f"{folder}/MANIFEST", content)
         except Taken as error:
@@ -210,11 +236,12 @@ class ClusterCheckpoints(CheckpointStore):
         self._last, self._known[number] = manifest, manifest
         self._unclaimed.difference_update(file.path for file in files)
         state = sum(chunk.length for chunk in chunks_of(operators))
-        return Written(number, sum(file.length for file in pack.files) + len(content), state)
+        return Written(number, sum(file.length for file in sent.files) + len(content), state)
 
     def published(self, number: int) -> None:
         """See `CheckpointStore`."""
         assert number == self._last.number, (number, self._last.number)
+        failpoint("T4.after")
 
     def collect_garbage(self) -> None:
         """See `CheckpointStore`."""
@@ -225,14 +252,23 @@ class ClusterCheckpoints(CheckpointStore):
             else [self._pointer.number, *(each.number for each in self._pointer.before)]
         )
         self._known = {number: self._known[number] for number in kept}
-        store = self._place.store
-        if not self._leads():
-            return  # whoever leads now sees to it
+        try:
+            if self._leads():  # else whoever leads now sees to it
+                self._delete_garbage()
+        except EtcdError as error:
+            log.warning("nothing was deleted after checkpoint %s: %s", self._last.number, error)
+        failpoint("C9.after")
+
+    def _delete_garbage(self) -> None:
+        store, shelf = self._place.store, self._place.shelf
         paths = [*store.names("c"), *store.names("out")]
+        packs = chain.from_iterable(manifest.packs for manifest in self._known.values())
+        if self._shelved or any(is_shelved(pack.path) for pack in packs):
+            paths += shelf.names()
         manifests = {f"{folder_of(each.number, each.attempt)}/MANIFEST" for each in self._pointers()}
         old = garbage(paths, self._attempt, self._last.number, self._known, {*self._unclaimed, *manifests})
-        store.delete(old[:DELETED_MAX])
-        failpoint("C9.after")
+        store.delete([path for path in old if not is_shelved(path)][:DELETED_MAX])
+        shelf.delete([path for path in old if is_shelved(path)], self._leadership.guard)
 
     def outbox(self, sink: str) -> Outbox:
         """See `CheckpointStore`."""

@@ -16,6 +16,14 @@ from streame.cluster.identity import Identity
 from streame.cluster.node import Node
 from streame.cluster.part import Surroundings
 from streame.cluster.security import Tls, host_of, refuse_insecure
+from streame.cluster.status import (
+    VERSION,
+    NodeStatus,
+    checkpoint_of,
+    counts_ticks,
+    encode_status,
+    operators_of,
+)
 from streame.cluster.transport import DataServer
 from streame.cluster.view import Keys
 from streame.core.clock import SystemClock, to_datetime
@@ -129,7 +137,7 @@ class Cluster:
             password,
         )
 
-    def start(self, program: Program) -> Run:
+    def start(self, program: Program) -> "ClusterRun":
         """Start to take part in a job; called by `job.run`."""
         if program.config.checkpoints is None:
             raise PlanError(
@@ -156,6 +164,7 @@ class Cluster:
         node = Node(Surroundings(program, place, me, server, self.tls, instances), address, self.lease_s)
         run = ClusterRun(node, program)
         node.start()
+        server.answer(lambda: encode_status(run.node_status(me.name)))
         return run
 
 
@@ -222,6 +231,36 @@ class ClusterRun(Run):
         part = self._node.part
         here = {} if part is None or part.run is None else dict(part.run.metrics())
         return {name: here.get(name, OperatorMetrics()) for name in {**self._names(), **here}}
+
+    def by_instance(self) -> Mapping[tuple[str, int], OperatorMetrics]:
+        """The counters of each instance that runs on this node, by the operator's name and its number."""
+        part = self._node.part
+        return {} if part is None or part.run is None else part.run.by_instance()
+
+    def node_status(self, name: str) -> NodeStatus:
+        """What this node says when it is asked.
+
+        Args:
+            name: of the node.
+        """
+        facts, part, plan = self._node.facts, self._node.part, self._program.plan
+        run = None if part is None else part.run
+        leads = facts.leads is not None
+        return NodeStatus(
+            version=VERSION,
+            job=self._program.name,
+            node=name,
+            node_id=facts.node_id,
+            leads=leads,
+            epoch=None if part is None else part.part.attempt.epoch,
+            attempt=None if part is None else part.part.attempt.number,
+            state=self.state,
+            seconds=self.seconds,
+            waits_for=self.waits_for,
+            checkpoint=checkpoint_of(self.checkpoints()) if leads else None,
+            ticks=counts_ticks(plan),
+            operators=() if run is None else operators_of(run.metrics(), plan),
+        )
 
     def stop(self) -> None:
         """Hand the work over to the other nodes, or make a last checkpoint if there are none."""

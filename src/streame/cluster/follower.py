@@ -66,5 +66,6 @@ def _unlike(facts: Facts) -> str | None:
     return (
         f"the program of this node is another one than that of node {leader.member.name!r} ({leader.member.address}), "
         f"which leads: its digest is {facts.digest}, there {leader.digest}. All nodes of a job run the same plan, "
-        "functions and settings: start all with the same version; to change it, stop all nodes first"
+        "functions and parallelism: start all with the same version (`streame explain` shows the plan); to change it, "
+        "stop all nodes first"
     )

@@ -26,6 +26,7 @@ from streame.cluster.actions import (
     StopPart,
     Wait,
 )
+from streame.cluster.changes import changes
 from streame.cluster.etcd.election import Leadership, resign, stand
 from streame.cluster.etcd.interface import Compare, Delete, Field, Transaction, Watch
 from streame.cluster.etcd.lease import LeaseKeeper
@@ -43,6 +44,7 @@ from streame.cluster.view import (
     encode,
     view_of,
 )
+from streame.core.clock import SystemClock
 from streame.core.failpoints import failpoint
 from streame.errors import Compacted, EtcdError, PlanError, StreameError
 from streame.runtime.local import FAILED_TIMEOUT_S
@@ -92,6 +94,7 @@ class Node:
         self._begun = count()
         self._run: PartRun | None = None
         self._facts = Facts("", around.program.digest, time.monotonic(), View(), is_held=False)
+        self._since_us = 0
         self._failures = 0
         self._said_leader: str | None = None
         self._last_number = -1
@@ -167,6 +170,8 @@ class Node:
     def _know(self, view: View) -> None:
         """Put together what is known now."""
         now, facts = time.monotonic(), self._facts
+        for change in changes(facts.view, view):
+            log.info("%s", change)
         held = self._lease is not None and self._lease.is_held()
         leads = self._leadership.epoch if self._leadership is not None else None
         if leads is not None and (not held or view.epoch != leads):
@@ -220,13 +225,14 @@ class Node:
             case Campaign():
                 self._campaign()
             case Propose(entry):
+                failpoint("T2.after")
                 if self._swap(self._keys.attempt, encode(entry)):
                     failpoint("T5.after")
                     self._facts = replace(self._facts, number=entry.attempt.number)
             case RunPart(entry):
                 self._run_part(entry)
             case StopPart(why):
-                log.info("node %s makes a last checkpoint of attempt: %s", self._around.me.name, why)
+                log.info("this node makes a last checkpoint of its attempt: %s", why)
                 assert self._run is not None
                 self._run.stop()
             case AbandonPart(why):
@@ -252,13 +258,15 @@ class Node:
             self._lease.close()
         failpoint("T0.before")
         self._lease = LeaseKeeper(self._place.etcd, self._lease_s)
+        failpoint("T0.after")
         self._facts = replace(self._facts, node_id=f"{self._around.me.name}-{secrets.token_hex(8)}")
+        self._since_us = SystemClock().now_us()
         self._say(leaving=False)
 
     def _say(self, *, leaving: bool) -> None:
         """Write the own entry."""
         assert self._lease is not None
-        entry = NodeEntry(self._member, self._facts.digest, leaving)
+        entry = NodeEntry(self._member, self._facts.digest, leaving, self._since_us)
         key = self._keys.node(self._facts.node_id)
         swap = Swap(key, encode(entry), self._facts.view.revisions.get(key, 0), lease=self._lease.id)
         carry_out(self._place.etcd, swap, timeout_s=CALL_S)
@@ -271,7 +279,6 @@ class Node:
         if won is not None:
             self._leadership, self._begun, self._failures = won, count(), 0
             self._facts = replace(self._facts, number=0, suspects={}, not_before=0.0)
-            log.info("node %s leads, epoch %s", self._around.me.name, won.epoch)
 
     def _swap(self, key: str, value: bytes) -> bool:
         """Replace a key as the leader; whether it is so."""
@@ -290,7 +297,6 @@ class Node:
         if self._leadership is not None and place == 0:
             revision = self._facts.view.revisions.get(self._keys.pointer, 0)
             lead_as = Lead(self._leadership, revision, self._begun)
-        log.info("node %s takes part in attempt %s", self._around.me.name, entry.attempt)
         self._run = PartRun(self._around, entry, place, lead_as, self._wake.set)
         self._run.start(before)
 
@@ -327,7 +333,7 @@ class Node:
     def _close(self) -> None:
         """Nothing runs any more, and the others know at once."""
         self._abandon("this node ends")
-        self._around.program.stop_standing_by()
+        self._around.program.stop_standing_by("this node takes no part in the job any more")
         with contextlib.suppress(EtcdError, StreameError):
             key = self._keys.drain(self._around.me.name)
             if self._around.me.name in self._facts.view.drained:

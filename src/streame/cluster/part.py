@@ -37,7 +37,6 @@ from streame.runtime.runner import Program
 from streame.state.checkpoint.local import recovered
 from streame.state.checkpoint.outbox import file_name
 from streame.state.checkpoint.plan_difference import check_plan
-from streame.state.checkpoint.spool import Spool
 
 CONNECT_S = 3.0
 """How long it is tried to reach another node; it listens before it says that it is there."""
@@ -175,7 +174,8 @@ class PartRun:
             assert self._run is not None
             self._run.wait()
         except BaseException as found:
-            error = found
+            # What is interrupted while it starts raises too, and that is not why it has ended.
+            error = found if self._run is None else self._run.error or found
             self._close_sources()
         if self._lead is not None:
             self._around.program.stand_by(None)
@@ -236,20 +236,35 @@ class PartRun:
     def _durable(self, lead: Lead, peers: "Peers") -> Durable:
         program, entry = self._around.program, self._entry
         store = ClusterCheckpoints(
-            self._around.place, lead.leadership, entry.attempt, entry.start, lead.revision, lead.begun
+            self._around.place,
+            lead.leadership,
+            entry.attempt,
+            entry.start,
+            lead.revision,
+            lead.begun,
+            program.in_etcd,
         )
         return Durable(store, program.plan, program.settings, tuple(program.allow_dropped), peers)
 
     def _following(self, instances: dict[str, int], peers: "Peers") -> Following:
         program, place, start = self._around.program, self._around.place, self._entry.start
         manifest = None if start is None else read_manifest(place.store, start, place.job)
-        files = PartFiles(place.store, place.job, self._entry.attempt, self._place, instances, manifest)
+        files = PartFiles(
+            place.store,
+            place.job,
+            self._entry.attempt,
+            self._place,
+            instances,
+            manifest,
+            place.shelf,
+            program.in_etcd,
+        )
         writer = Writer(files, peers, lambda: self._abandoned is not None)
         if manifest is None:
             return Following(None, (), writer)
         differences = check_plan(manifest.plan, program.plan, program.allow_dropped)
         kept = {each.name for each in differences if each.fate == "kept"}
-        return Following(recovered(Spool(place.store), manifest), kept, writer)
+        return Following(recovered(place.files, manifest), kept, writer)
 
     def _connect(self, session: Session, wiring: NodeWiring) -> None:
         """One stream to each node that this one has to do with: who comes first among the members opens it."""
@@ -289,8 +304,11 @@ class PartRun:
             session.fail(AttemptOver("the attempt is over"), farewell)
         if self._around.server.serves(session):
             self._around.server.serve(None)
-        if state in {"lost", "failed"}:
-            log.warning("attempt %s: %s: %s", self._entry.attempt, state, message)
+        if state == "failed":
+            log.warning("attempt %s has failed: %s", self._entry.attempt, message)
+        elif state == "lost":  # a worker hears no more when the leader ends an attempt in order
+            level = logging.WARNING if self._lead is not None else logging.INFO
+            log.log(level, "this node's part of attempt %s has ended: %s", self._entry.attempt, message)
         with self._lock:
             self._part = Part(self._entry, state, lost, message)
         self._changed()

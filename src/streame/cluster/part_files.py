@@ -3,12 +3,13 @@
 A part is a manifest of its own, with the states of that node alone; what it says beside is which tasks have ended.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from xxhash import xxh3_128_hexdigest
 
 from streame.cluster.frames import Attempt
+from streame.cluster.shelf import FOLDER, Shelf
 from streame.errors import CheckpointDamaged
 from streame.runtime.part import Gathered, OperatorPart, TaskPart
 from streame.state.checkpoint.manifest import (
@@ -49,6 +50,8 @@ class PartFiles:
         place: which of its members this node is.
         instances: how many instances each operator has, by its name.
         start: the checkpoint that the attempt goes on from; `None` if there is none.
+        shelf: where the state of small tables goes.
+        shelved: the names of their operators.
     """
 
     def __init__(
@@ -59,9 +62,12 @@ class PartFiles:
         place: int,
         instances: Mapping[str, int],
         start: Manifest | None,
+        shelf: Shelf,
+        shelved: Collection[str],
     ) -> None:
         self._store, self._job, self._attempt, self._place = store, job, attempt, place
         self._instances = instances
+        self._shelf, self._shelved = shelf, shelved
         self._last = start or empty_manifest(job)
         self._hints = False
 
@@ -79,9 +85,11 @@ class PartFiles:
             for each in part.operators:
                 places = given.setdefault(each.operator, [NOT_HERE] * self._instances[each.operator])
                 places[each.instance] = each.snapshot
-        cutting = Cutting(self._store, stem)
-        operators = send_pack(cutting, self._last, given, hints=self._hints)
-        known = {file.path: file for file in [*self._last.packs, *cutting.files]}
+        sent = send_states(
+            self._store, self._shelf, self._shelved, stem, self._last, given, hints=self._hints
+        )
+        operators = sent.operators
+        known = {file.path: file for file in [*self._last.packs, *sent.files]}
         packs = _used(known, operators)
         tasks = [[_task(part) for part in some] for some in (gathered.reached, gathered.ended)]
         manifest = Manifest(
@@ -94,6 +102,54 @@ class PartFiles:
         merged = _merged(self._last, operators)
         self._last, self._hints = replace(manifest, operators=merged, packs=_used(known, merged)), True
         return StoredFile(f"{stem}.part", len(content), xxh3_128_hexdigest(content))
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """States that were written.
+
+    Args:
+        operators: where they are.
+        files: what was made for them.
+        others: files with states that others have written, by their path.
+    """
+
+    operators: dict[str, tuple[SavedState, ...]]
+    files: list[StoredFile]
+    others: dict[str, StoredFile]
+
+
+def send_states(
+    store: ObjectStore,
+    shelf: Shelf,
+    shelved: Collection[str],
+    stem: str,
+    last: Manifest,
+    given: Mapping[str, Sequence[Snapshot | StoredState]],
+    *,
+    hints: bool,
+) -> Sent:
+    """Write what is new of some states.
+
+    Args:
+        store: where those of most operators go.
+        shelf: where those of small tables go.
+        shelved: the names of their operators.
+        stem: with which the names of the files begin.
+        last: the last checkpoint.
+        given: the states of all instances of all operators.
+        hints: whether what the leaves say of unchanged chunks is about the time since the last checkpoint.
+    """
+    sent = Sent({}, [], {})
+    for place, start, some in (
+        (store, stem, {name: each for name, each in given.items() if name not in shelved}),
+        (shelf, f"{FOLDER}/{stem}", {name: each for name, each in given.items() if name in shelved}),
+    ):
+        cutting = Cutting(place, start)
+        sent.operators.update(send_pack(cutting, last, some, hints=hints))
+        sent.files.extend(cutting.files)
+        sent.others.update(cutting.others)
+    return sent
 
 
 def read_part(store: ObjectStore, checkpoint: int, file: StoredFile) -> Gathered:

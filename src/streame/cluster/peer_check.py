@@ -1,6 +1,6 @@
 """Who may call a server: asked before any handler runs, by the certificate of the connection."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import grpc
@@ -17,11 +17,15 @@ class PeerCheck(grpc.ServerInterceptor):
     Args:
         cluster: whose cluster this is.
         roles: who may call.
+        also: who may call besides, by the full name of a method.
     """
 
-    def __init__(self, cluster: str, roles: Collection[Role]) -> None:
+    def __init__(
+        self, cluster: str, roles: Collection[Role], also: Mapping[str, Collection[Role]] | None = None
+    ) -> None:
         self._cluster = cluster
         self._roles = frozenset(roles)
+        self._also = dict(also or {})
 
     def intercept_service(
         self,
@@ -40,28 +44,33 @@ class PeerCheck(grpc.ServerInterceptor):
             (True, False): grpc.stream_unary_rpc_method_handler,
             (True, True): grpc.stream_stream_rpc_method_handler,
         }[handler.request_streaming, handler.response_streaming]
-        guarded = self._iterating(inner) if handler.response_streaming else self._calling(inner)
+        roles = self._roles.union(self._also.get(handler_call_details.method, ()))
+        guarded = self._iterating(inner, roles) if handler.response_streaming else self._calling(inner, roles)
         made: Handler = make(guarded, handler.request_deserializer, handler.response_serializer)
         return made
 
-    def _check(self, context: grpc.ServicerContext) -> None:
+    def _check(self, context: grpc.ServicerContext, roles: Collection[Role]) -> None:
         try:
-            reason = refusal(peer_identity(context.auth_context()), self._cluster, self._roles)
+            reason = refusal(peer_identity(context.auth_context()), self._cluster, roles)
         except PlanError as error:
             reason = str(error)
         if reason is not None:
             context.abort(grpc.StatusCode.PERMISSION_DENIED, reason)
 
-    def _calling(self, inner: Callable[[Any, grpc.ServicerContext], Any]) -> Callable[..., Any]:
+    def _calling(
+        self, inner: Callable[[Any, grpc.ServicerContext], Any], roles: Collection[Role]
+    ) -> Callable[..., Any]:
         def call(request: Any, context: grpc.ServicerContext) -> Any:
-            self._check(context)
+            self._check(context, roles)
             return inner(request, context)
 
         return call
 
-    def _iterating(self, inner: Callable[[Any, grpc.ServicerContext], Any]) -> Callable[..., Any]:
+    def _iterating(
+        self, inner: Callable[[Any, grpc.ServicerContext], Any], roles: Collection[Role]
+    ) -> Callable[..., Any]:
         def call(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            self._check(context)
+            self._check(context, roles)
             yield from inner(request, context)
 
         return call

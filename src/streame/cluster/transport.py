@@ -9,14 +9,14 @@ from typing import Any
 import grpc
 
 from streame.cluster.frames import FRAME_BYTES_MAX, FrameRefused
-from streame.cluster.identity import Identity, peer_identity
+from streame.cluster.identity import Identity, Role, peer_identity
 from streame.cluster.link import Link
 from streame.cluster.peer_check import PeerCheck
 from streame.cluster.security import Tls, host_of, is_loopback
 from streame.cluster.session import Session
 from streame.errors import ClusterError, PeerLost
 
-SERVICE, METHOD = "streame.Data", "Exchange"
+SERVICE, METHOD, STATUS = "streame.Data", "Exchange", "Status"
 NODE_KEY = "streame-node"
 """Where a caller without a certificate says its name; asked only on this machine, and when the user has said so."""
 
@@ -90,9 +90,13 @@ class DataServer:
         assert tls is not None or is_loopback(host), address
         self._secure = tls is not None
         self._session: Session | None = None
+        self._status: Callable[[], bytes] | None = None
         self._changed = threading.Condition()
         self._pool = ThreadPoolExecutor(limits.streams, thread_name_prefix="stream")
-        checks: list[grpc.ServerInterceptor] = [PeerCheck(cluster, ["node"])] if tls is not None else []
+        also: dict[str, list[Role]] = {f"/{SERVICE}/{STATUS}": ["client"]}
+        checks: list[grpc.ServerInterceptor] = []
+        if tls is not None:
+            checks.append(PeerCheck(cluster, ["node"], also))
         options = (
             *_SERVER,
             ("grpc.max_allowed_incoming_connections", limits.connections),
@@ -101,7 +105,10 @@ class DataServer:
         self._server = grpc.server(
             self._pool, interceptors=checks, options=options, maximum_concurrent_rpcs=limits.streams
         )
-        methods: dict[str, Any] = {METHOD: grpc.stream_stream_rpc_method_handler(self._exchange)}
+        methods: dict[str, Any] = {
+            METHOD: grpc.stream_stream_rpc_method_handler(self._exchange),
+            STATUS: grpc.unary_unary_rpc_method_handler(self._tell),
+        }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
         try:
             if tls is not None:
@@ -124,11 +131,20 @@ class DataServer:
         """Whether it lets streams in for this session."""
         return self._session is session is not None
 
+    def answer(self, status: Callable[[], bytes]) -> None:
+        """Let nodes and clients of the cluster ask for the status that this gives."""
+        self._status = status
+
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """Take no more streams, and end those that there are."""
         self._session = None
         self._server.stop(0).wait(timeout_s)
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _tell(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        if self._status is None:
+            context.abort(_REFUSED, "this node has no status")
+        return self._status()
 
     def _exchange(self, incoming: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         try:
@@ -183,14 +199,10 @@ def connect(
     Raises:
         PeerLost: when the node cannot be reached, or is not the one that it must be.
     """
-    assert tls is not None or is_loopback(host_of(address)), address
-    if tls is not None:
-        options = (*_CLIENT, ("grpc.ssl_target_name_override", peer.host))
-        channel = grpc.secure_channel(address, tls.channel_credentials(), options)
-        metadata: tuple[tuple[str, str], ...] = ((ATTEMPT_KEY, str(session.attempt)),)
-    else:
-        channel = grpc.insecure_channel(address, _CLIENT)
-        metadata = ((NODE_KEY, me.name), (ATTEMPT_KEY, str(session.attempt)))
+    channel = _channel(address, peer, tls)
+    metadata: tuple[tuple[str, str], ...] = ((ATTEMPT_KEY, str(session.attempt)),)
+    if tls is None:
+        metadata = ((NODE_KEY, me.name), *metadata)
     try:
         grpc.channel_ready_future(channel).result(timeout_s)
     except grpc.FutureTimeoutError:
@@ -210,6 +222,44 @@ def connect(
 
     threading.Thread(target=receive, name=f"from {peer.name}", daemon=True).start()
     return link
+
+
+def ask_status(address: str, peer: Identity, tls: Tls | None, timeout_s: float) -> bytes:
+    """What a node says of itself.
+
+    Args:
+        address: where it listens.
+        peer: who it must be, by its certificate.
+        tls: the files of a node or a client; `None` to do without, on this machine alone.
+        timeout_s: how long it may take.
+
+    Raises:
+        ClusterError: when there is no answer.
+    """
+    if tls is None and not is_loopback(host_of(address)):
+        raise ClusterError(f"{address} is not of this machine, and there are no TLS files to reach it with")
+    with _channel(address, peer, tls) as channel:
+        call: Any = channel.unary_unary(f"/{SERVICE}/{STATUS}")
+        try:
+            answer: bytes = call(b"", timeout=timeout_s, wait_for_ready=True)
+        except grpc.RpcError as error:
+            raise _unanswered(error, timeout_s) from None
+        return answer
+
+
+def _unanswered(error: Any, timeout_s: float) -> ClusterError:
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return ClusterError(f"no answer within {timeout_s:g} s")
+    return ClusterError(f"no answer: {error.details()}")
+
+
+def _channel(address: str, peer: Identity, tls: Tls | None) -> grpc.Channel:
+    """A connection to a node, which must be the one that it must be."""
+    assert tls is not None or is_loopback(host_of(address)), address
+    if tls is None:
+        return grpc.insecure_channel(address, _CLIENT)
+    options = (*_CLIENT, ("grpc.ssl_target_name_override", peer.host))
+    return grpc.secure_channel(address, tls.channel_credentials(), options)
 
 
 def _cut(link: Link, context: grpc.ServicerContext) -> None:

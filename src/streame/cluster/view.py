@@ -35,11 +35,13 @@ class NodeEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         member: who it is.
         digest: of its program: nodes of one job must run the same.
         leaving: whether it wants to hand its work over and end.
+        since_us: when it came, by its own clock: microseconds since 1970 in UTC.
     """
 
     member: Member
     digest: str
     leaving: bool = False
+    since_us: int = 0
 
 
 class LeaderEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

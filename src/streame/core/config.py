@@ -17,6 +17,8 @@ from streame.core.sizes import size_bytes
 from streame.errors import PlanError
 
 SETTINGS_FILE = "streame.toml"
+CLUSTER_TABLE = "cluster"
+"""The table of that file that is about the cluster, see `cluster_settings`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def load_config(arguments: Mapping[str, Any], environment: Mapping[str, str] | N
     """
     environment = os.environ if environment is None else environment
     layers = [
-        (f"in {SETTINGS_FILE}", _from_file(Path(SETTINGS_FILE))),
+        (f"in {SETTINGS_FILE}", _own(settings_in(Path(SETTINGS_FILE)))),
         ("in the environment", _from_environment(environment)),
         ("as an argument", {name: value for name, value in arguments.items() if value is not None}),
     ]
@@ -127,7 +129,16 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def _own(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in found.items() if name != CLUSTER_TABLE}
+
+
+def settings_in(path: Path) -> dict[str, Any]:
+    """What is in a file of settings; nothing if there is none.
+
+    Raises:
+        PlanError: when it cannot be read.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

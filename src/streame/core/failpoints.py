@@ -10,7 +10,7 @@ separated by commas. Without a number it is the first time. The actions:
 * `torn`: where bytes are written, half of them are, and the process ends; elsewhere as `exit`
 
 Their names are those of the steps of a checkpoint, and of the log of a source, of which a cluster has one of its own
-(`ARCHITECTURE.md`).
+(`ARCHITECTURE.md`); `T` and `C` are those of a cluster (`docs/cluster-protocol.md`).
 """
 
 import difflib
@@ -34,6 +34,14 @@ _ACTIONS = {"exit", "sleep", "torn", *_ERRORS}
 
 
 NAMES = (
+    "C0.after",
+    "C1.after",
+    "C2.after",
+    "C3.after",
+    "C4.after",
+    "C5.after",
+    "C7.after",
+    "C9.after",
     "R0.after",
     "R0.before",
     "R0.synced",
@@ -58,6 +66,14 @@ NAMES = (
     "S9.after",
     "S9.removed",
     "S9.synced",
+    "T0.after",
+    "T0.before",
+    "T1.after",
+    "T2.after",
+    "T4.after",
+    "T5.after",
+    "T6.after",
+    "T6.before",
     "W1.after",
     "W1.write",
     "W2.after",

@@ -284,10 +284,12 @@ class Queue:
                 self._refuse(call, NotLeader(*self._elsewhere))
             self._room_is_made()
 
-    def stop_standing_by(self) -> None:
-        """Rows are taken here as they were before `stand_by`."""
+    def stop_standing_by(self, why: str = "") -> None:
+        """Rows are taken here as they were before `stand_by`; if there is a reason they are refused until a job reads them."""
         with self._changed:
             self._elsewhere = None
+            if why and self._state == "plain":
+                self._state, self._refusal = "refusing", why
 
     def _waiting(self) -> set[_Call]:
         """The calls that have rows in the queue and wait for an answer."""

@@ -45,8 +45,8 @@ class StandbySource(Protocol):
         It lasts until `start_answering` or `stop_standing_by`.
         """
 
-    def stop_standing_by(self) -> None:
-        """Rows are taken here again."""
+    def stop_standing_by(self, why: str = "") -> None:
+        """Rows are taken here again, or refused for a reason until another job reads them."""
 
 
 class RowLog(Protocol):

@@ -226,10 +226,10 @@ class QueueSource(Source):
         if isinstance(self._queue, Queue):
             self._queue.stand_by(leader)
 
-    def stop_standing_by(self) -> None:
+    def stop_standing_by(self, why: str = "") -> None:
         """See `StandbySource`."""
         if isinstance(self._queue, Queue):
-            self._queue.stop_standing_by()
+            self._queue.stop_standing_by(why)
 
     def read(self, split: str, offset: Offset) -> Iterator[Chunk | None]:
         """The rows that come, numbered from `offset`. A queue forgets what was taken, so nothing is skipped."""

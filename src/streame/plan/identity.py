@@ -67,7 +67,7 @@ def _rows_wait(node: Node) -> bool:
 
 
 def _parts(name: str, value: Any) -> list[str]:
-    if isinstance(value, Node) or name == "name":
+    if isinstance(value, Node) or name in {"name", "keeps_in"}:
         return []
     if name == "aggs":
         return [f"{each.name} = {_aggregate_text(each)}" for each in value]

@@ -260,15 +260,14 @@ class TableJoin(Node):
     Args:
         input: the stream.
         table: the rows of the table.
-        left_on: the key columns of the stream.
-        right_on: the key columns of the table, in the same order.
+        left_on: the key columns of the stream; those of the table, `right_on`, are in the same order.
         how: `inner` or `left`.
         right_outputs: pairs of a table column and the name under which it comes out.
         output: what it puts out, as Polars says.
         nulls_equal: whether null matches null.
-        wait: how long a stream row waits for its table row; `None` for ever. In the engine's units of event time if
-            the stream has one, else in microseconds of the wall clock.
+        wait: how long a stream row waits for its table row (`None`: for ever), in units of event time, or microseconds.
         name: the name under which its state is found.
+        keeps_in: where its state is kept, if not with the checkpoints.
     """
 
     input: Node
@@ -281,6 +280,7 @@ class TableJoin(Node):
     nulls_equal: bool
     wait: int | None
     name: str
+    keeps_in: Literal["etcd"] | None = None
 
     @property
     def schema(self) -> pl.Schema:

@@ -32,7 +32,7 @@ class Gathering:
         self._told: set[str] = set()
 
     def asked(self, checkpoint: int) -> Gathered | None:
-        """Whoever decides has asked for a checkpoint. Returns the parts if all are there."""
+        """Whoever decides has asked for a checkpoint. Returns the parts if all are there, and any of them is new."""
         if checkpoint <= self._number:
             return None  # its barrier was faster
         self._begin(checkpoint)
@@ -65,6 +65,8 @@ class Gathering:
         # The last part of a task that has ended since its part of this checkpoint is told with the next one.
         ended = [key for key in sorted(self._final) if key not in reached and key not in self._told]
         self._told.update(ended)
+        if not reached and not ended:
+            return None  # whoever decides waits for nothing from here, and may have decided already
         return Gathered(
             self._number, [reached[key] for key in sorted(reached)], [self._final[key] for key in ended]
         )

@@ -111,6 +111,7 @@ class LocalRun:
                 self._resume(self._durable)
             elif self._following is not None:
                 self._follow(self._following)
+            self._catch_up()
         except BaseException:
             for task in opened:
                 task.close(failed=True)
@@ -166,6 +167,13 @@ class LocalRun:
         for task in self._tasks:
             task.checkpointer = self._checkpointing
 
+    def _catch_up(self) -> None:
+        """In a cluster it may have been told to end before it has started."""
+        if self._checkpointing is not None and self._failed.is_set():
+            self._checkpointing.give_up()
+        elif self._checkpointing is not None and self._stopping.is_set():
+            self._checkpointing.stop()
+
     def _give_back(self, durable: Durable) -> None:
         """This run ends in order, whether with an error or without: another one may claim the checkpoints."""
         try:
@@ -180,9 +188,9 @@ class LocalRun:
         self._shutdown_began = self._shutdown_began or time.monotonic()
         if self._checkpointing is not None:
             self._checkpointing.stop()
-            return
-        for task in self._tasks:
-            task.stop_reading()
+        elif self._durable is None and self._following is None:
+            for task in self._tasks:
+                task.stop_reading()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end; return whether it has come. Raises the error that ended the job.
@@ -242,6 +250,12 @@ class LocalRun:
             for stage in task.stages():
                 totals.setdefault(stage.name, OperatorMetrics()).add(stage.metrics)
         return totals
+
+    def by_instance(self) -> Mapping[tuple[str, int], OperatorMetrics]:
+        """The counters of each instance of every operator, by the operator's name and its number."""
+        return {
+            (stage.name, stage.instance): stage.metrics for task in self._tasks for stage in task.stages()
+        }
 
     def _run(self, task: Task) -> None:
         try:

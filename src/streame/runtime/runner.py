@@ -61,8 +61,9 @@ class Program:
         check: finds out whether it can run on many nodes; raises `PlanError`.
         graph: makes the physical graph for some settings, with the logs of sources that cannot be read again; without
             those nothing may be read.
+        in_etcd: the names of operators whose state is to be in etcd.
         stand_by: tells the sources that take rows from outside that another node reads them, and its address.
-        stop_standing_by: tells them that this is over.
+        stop_standing_by: tells them that this is over, and why nobody takes their rows any more.
     """
 
     name: str
@@ -71,10 +72,11 @@ class Program:
     config: Config
     settings: Mapping[str, Json]
     allow_dropped: Collection[str]
+    in_etcd: Collection[str]
     check: Callable[[], None]
     graph: Callable[[Config, LogOf | None], Graph]
     stand_by: Callable[[str | None], None]
-    stop_standing_by: Callable[[], None]
+    stop_standing_by: Callable[[str], None]
 
 
 class Runner(Protocol):

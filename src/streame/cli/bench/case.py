@@ -59,13 +59,14 @@ class Case:
         title: what is measured, in a few words.
         streame: the side of Streame.
         rows: how many rows a full run takes.
-        smoke_rows: how many rows a smoke run takes.
+        smoke_rows: how many rows a smoke run takes; 0 for one that is left out of it.
         peer: the side of what it is compared with.
         peer_name: what that is.
         peer_needs: the module without which it cannot run; only its absence is looked for here.
         bars: what Streame must reach.
         files: writes the files that both sides read; called once, before the rounds.
         rounds: how often each side runs.
+        program: the command without which neither side can run.
     """
 
     name: str
@@ -79,3 +80,4 @@ class Case:
     bars: tuple[Bar, ...] = ()
     files: Callable[[int, Path], None] | None = None
     rounds: int = 5
+    program: str | None = None

@@ -3,6 +3,7 @@
 from streame.cli.bench import (
     chain,
     checkpoints,
+    clusters,
     groups,
     latency,
     ndjson,
@@ -33,6 +34,7 @@ CASES: tuple[Case, ...] = (
     *checkpoints.CASES,
     *spill.CASES,
     *wire.CASES,
+    *clusters.CASES,
 )
 
 

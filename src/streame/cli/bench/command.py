@@ -48,7 +48,7 @@ def bench(
     """
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     with told():
-        cases = _chosen(only or [])
+        cases = [case for case in _chosen(only or []) if case.smoke_rows or not smoke]
         if profile is not None:
             _check_profilers(profile)
         console.print(Text(HEADER, "dim"))
@@ -68,7 +68,7 @@ def _run(case: Case, console: Console, folder: Path, *, smoke: bool, profile: Pa
         result = run_case(case, smoke=smoke, folder=folder, tell=status.update)
         for line in lines(result, judged=not smoke):
             console.print(line)
-        if profile is not None and result.error is None:
+        if profile is not None and result.error is None and case.program is None:
             status.update(f"{case.name}: profiling")
             for path in write_profiles(case, result.rows, folder, profile):
                 console.print(Text(f"  profile: {path}", "dim"))

@@ -17,13 +17,14 @@ class Repeated(st.Source):
     Args:
         rows: how many rows come.
         users: how many users place them.
+        batch_rows: how many come at once.
     """
 
     bounded = True
     one_split = True
 
-    def __init__(self, rows: int, users: int) -> None:
-        self._batches: Sequence[pl.DataFrame] = cut(orders(min(rows, ROWS), users), BATCH_ROWS)
+    def __init__(self, rows: int, users: int, batch_rows: int = BATCH_ROWS) -> None:
+        self._batches: Sequence[pl.DataFrame] = cut(orders(min(rows, ROWS), users), batch_rows)
         height = sum(batch.height for batch in self._batches)
         self._times = max(1, rows // height)
         self._span = pl.duration(microseconds=100 * height)

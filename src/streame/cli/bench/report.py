@@ -22,6 +22,9 @@ def lines(result: Result, *, judged: bool) -> Iterator[Text]:
     if result.error is not None:
         yield Text.assemble(("  failed: ", "bold red"), result.error)
         return
+    if result.absent is not None:
+        yield Text(f"  did not run: the command `{result.absent}` is not on PATH", "yellow")
+        return
     for side, measures, style in (
         ("Streame", result.streame, ""),
         (result.case.peer_name, result.peer, "dim"),
@@ -49,10 +52,14 @@ def closing(results: Sequence[Result], *, judged: bool) -> Iterator[Text]:
     """How many ran, and which bars were missed."""
     failed = [result.case.name for result in results if result.error is not None]
     missing = [result.missing for result in results if result.missing is not None]
+    absent = [result.case.name for result in results if result.absent is not None]
     if failed:
         yield Text(f"Benchmarks: {len(failed)} of {len(results)} failed: {', '.join(failed)}", "bold red")
     else:
-        yield Text(f"Benchmarks: {len(results) - len(missing)} ran, and both sides of each gave the same.")
+        ran = len(results) - len(missing) - len(absent)
+        yield Text(f"Benchmarks: {ran} ran, and both sides of each gave the same.")
+    if absent:
+        yield Text(f"{len(absent)} did not run at all: {', '.join(absent)}", "yellow")
     for module in sorted(set(missing)):
         yield Text(f"{missing.count(module)} ran without the other side: {_not_installed(module)}", "yellow")
     if judged:
@@ -93,6 +100,7 @@ def _result_data(result: Result, *, smoke: bool) -> dict[str, Any]:
         "rounds": result.rounds,
         "error": result.error,
         "missing": result.missing,
+        "absent": result.absent,
         "streame": {name: asdict(spread) for name, spread in result.streame.items()},
         "peer_name": result.case.peer_name if result.case.peer else None,
         "peer": {name: asdict(spread) for name, spread in result.peer.items()},

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +52,7 @@ class Result:
         peer: those of the other side.
         error: why there are none.
         missing: the module without which the other side could not run.
+        absent: the command without which neither side could.
     """
 
     case: Case
@@ -60,6 +62,7 @@ class Result:
     peer: Measures = field(default_factory=dict)
     error: str | None = None
     missing: str | None = None
+    absent: str | None = None
 
     def bars(self) -> list[tuple[Bar, float]]:
         """Each bar that can be judged, with the value that is held against it."""
@@ -79,6 +82,8 @@ def run_case(case: Case, *, smoke: bool, folder: Path, tell: Callable[[str], Non
         tell: gets a word about what is going on.
     """
     rows, rounds = (case.smoke_rows, 1) if smoke else (case.rows, case.rounds)
+    if case.program is not None and shutil.which(case.program) is None:
+        return Result(case, rows, 0, absent=case.program)
     missing = _missing(case)
     try:
         if case.files is not None:

@@ -132,8 +132,8 @@ class Campaign:
             )
         self.outputs: list[Output] = [*outputs_of(job, dict(settings.keys)), errors_output(READABLE_SCHEMA)]
         # Every run must read the same rows, so that no source of the job goes through a log.
-        self._points = [point for point in failpoints() if not point.logs]
-        self.untried = [point.name for point in failpoints() if point.logs]
+        self._points = [point for point in failpoints() if not (point.logs or point.is_clustered)]
+        self.untried = [point.name for point in failpoints() if point.logs or point.is_clustered]
         self._settings = settings
         self._scratch = scratch
         self._order = Order(target, "", 1, None, 0)

@@ -196,7 +196,10 @@ class _Show:
         if missed := unreached(self.tried):
             self.say(f"no run came to these failpoints: {', '.join(missed)}", "yellow")
         if self._settings.failpoints != "none":
-            self.say(f"not reached, as no source of the job goes through a log: {', '.join(untried)}", "dim")
+            self.say(
+                f"not reached, as one process runs the job and no source goes through a log: {', '.join(untried)}",
+                "dim",
+            )
         if warning := nothing_resumed(found):
             self.say(warning, "yellow")
         bad = [each.script.name for each in self.tried if not each.is_good]

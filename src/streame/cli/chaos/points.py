@@ -28,7 +28,12 @@ class Point:
     @property
     def logs(self) -> bool:
         """Whether only jobs come there that have a source whose rows go through a log."""
-        return self.name.startswith(("W", "cluster.W"))
+        return self.name.startswith("W")
+
+    @property
+    def is_clustered(self) -> bool:
+        """Whether only the nodes of a cluster come there."""
+        return self.name.startswith(("C", "T", "cluster."))
 
 
 def failpoints() -> tuple[Point, ...]:

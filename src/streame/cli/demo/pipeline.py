@@ -14,9 +14,18 @@ DATA = Path(__file__).parent / "data"
 SINKS = ("departures", "hours", "routes")
 
 
-def departures() -> st.StreamDataFrame:
-    """Every flight that took off, with the name of its airline; one without an aircraft is a dead letter."""
-    flights = st.scan_parquet(DATA / "flights.parquet", required=["tailnum"], on_error="dead_letter")
+def scheduled_flights() -> st.StreamDataFrame:
+    """Every flight that was to leave; one without an aircraft is a dead letter."""
+    return st.scan_parquet(DATA / "flights.parquet", required=["tailnum"], on_error="dead_letter")
+
+
+def departures(flights: st.StreamDataFrame | None = None) -> st.StreamDataFrame:
+    """Every flight that took off, with the name of its airline.
+
+    Args:
+        flights: those that were to leave; `scheduled_flights()` unless told otherwise.
+    """
+    flights = scheduled_flights() if flights is None else flights
     airlines = st.scan_csv(DATA / "airlines.csv", {"carrier": pl.String, "name": pl.String}).as_table(
         "carrier"
     )
@@ -58,9 +67,14 @@ def worst_routes(departures: st.StreamDataFrame) -> st.StreamDataFrame:
     )
 
 
-def job(out: Path = Path("demo-out")) -> st.Job:
-    """The departures, the hours and the changes of the worst routes as Parquet files in folders of `out`."""
-    rows = departures()
+def job(out: Path = Path("demo-out"), flights: st.StreamDataFrame | None = None) -> st.Job:
+    """The departures, the hours and the changes of the worst routes as Parquet files in folders of `out`.
+
+    Args:
+        out: the folder.
+        flights: the flights that were to leave, if they come from elsewhere.
+    """
+    rows = departures(flights)
     return st.job(
         [
             rows.sink_parquet(out / "flights", name="departures"),

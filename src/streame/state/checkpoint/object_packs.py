@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from xxhash import xxh3_128_hexdigest
 
@@ -10,7 +11,14 @@ from streame.state.checkpoint.manifest import Chunk, Manifest, SavedState, Store
 from streame.state.checkpoint.packs import FIRST_LINE, PACKS_MAX, Known, PackWriting, retired_packs
 from streame.state.snapshot import Snapshot
 from streame.storage.disk import Bytes
-from streame.storage.objects import ObjectStore
+
+
+class NewObjects(Protocol):
+    """Where objects are made, each under a name of its own."""
+
+    def put_new(self, name: str, data: bytes) -> None:
+        """See `ObjectStore.put_new`."""
+
 
 OBJECT_BYTES_MAX = 64 * 1024 * 1024
 """An object of a pack is no larger, unless it is one chunk."""
@@ -25,7 +33,7 @@ class Cutting:
         stem: the path of the pack, with which the names of its objects begin.
     """
 
-    store: ObjectStore
+    store: NewObjects
     stem: str
     files: list[StoredFile] = field(default_factory=list)
     others: Mapping[str, StoredFile] = field(default_factory=dict)

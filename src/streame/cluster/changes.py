@@ -1,0 +1,40 @@
+"""What has changed in a job between two looks at etcd, in words, for the log. Pure."""
+
+from collections.abc import Iterator
+
+from streame.cluster.view import View
+
+
+def changes(before: View, after: View) -> Iterator[str]:
+    """One line for each change.
+
+    Args:
+        before: what was read before.
+        after: what was read now.
+    """
+    then = {each.member.id: each for each in before.nodes}
+    now = {each.member.id: each for each in after.nodes}
+    for node_id, entry in now.items():
+        if node_id not in then:
+            yield f"node {entry.member.name} ({entry.member.address}) is there"
+        elif entry.leaving and not then[node_id].leaving:
+            yield f"node {entry.member.name} wants to end, and hands its work over"
+    for node_id, entry in then.items():
+        if node_id not in now:
+            asked = entry.leaving or entry.member.name in before.drained
+            how = "has ended" if asked else "is gone"
+            yield f"node {entry.member.name} ({entry.member.address}) {how}"
+    for name in sorted(after.drained - before.drained):
+        yield f"node {name} is to be drained"
+    if after.epoch != before.epoch:
+        if after.leader is None:
+            yield "no node leads"
+        else:
+            yield f"node {after.leader.member.name} leads, in epoch {after.epoch}"
+    if after.attempt is not None and after.attempt != before.attempt and after.is_current:
+        names = ", ".join(each.name for each in after.attempt.members)
+        start = after.attempt.start
+        begins = "at the beginning" if start is None else f"from checkpoint {start.number}"
+        yield f"attempt {after.attempt.attempt} begins {begins}, with {names}"
+    if after.outcome is not None and after.outcome != before.outcome:
+        yield f"the job has {after.outcome.state}"

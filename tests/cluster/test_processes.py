@@ -1,0 +1,82 @@
+"""Node processes that are killed, paused, parted, replaced: nothing is lost, doubled, out of order or stuck.
+
+What is done is in `scenarios.py`. Several jobs run at the same time, since most of it is waiting for leases.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from tests.cluster.nursery import Nursery
+from tests.cluster.processes import running
+from tests.cluster.scenarios import NIGHTLY, SCENARIOS, Scenario
+from tests.services.etcd import EtcdServers
+
+AT_ONCE = 3
+KILLS = 300 if NIGHTLY else 25
+
+pytestmark = pytest.mark.timeout(7200 if NIGHTLY else 600)
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    """Where processes come from."""
+    made = Nursery()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def results(
+    request: pytest.FixtureRequest,
+    nursery: Nursery,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, Future[int]]]:
+    """How many processes ended in each of the scenarios that were asked for."""
+    folder, seed = tmp_path_factory.mktemp("nodes"), int(request.config.option.hypothesis_seed)
+    wanted = {item.callspec.params["name"] for item in request.session.items if _is_ours(item)}  # type: ignore[attr-defined]
+
+    servers = {each.members: _servers(request, each.members) for each in map(SCENARIOS.__getitem__, wanted)}
+
+    def played(number: int, scenario: Scenario) -> int:
+        own = folder / f"s{number}"
+        with running(
+            nursery, servers[scenario.members], own, scenario.job, scenario.names, seed + number,
+            is_proxied=scenario.is_proxied,
+        ) as nodes:  # fmt: skip
+            scenario.act(nodes)
+            nodes.finish()
+            return nodes.killed
+
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="scenario") as pool:
+        yield {
+            name: pool.submit(played, number, scenario)
+            for number, (name, scenario) in enumerate(SCENARIOS.items())
+            if name in wanted
+        }
+        pool.shutdown(cancel_futures=True)
+
+
+def _servers(request: pytest.FixtureRequest, members: int) -> EtcdServers:
+    """An etcd that other tests may use as well, but not at the same time."""
+    found: EtcdServers = request.getfixturevalue("one_member" if members == 1 else "_three_members")
+    found.recover()
+    return found
+
+
+def _is_ours(item: pytest.Item) -> bool:
+    return getattr(item, "originalname", "") == test_nothing_is_lost_and_nothing_doubled.__name__
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_nothing_is_lost_and_nothing_doubled(name: str, results: dict[str, Future[int]]) -> None:
+    results[name].result()
+
+
+def test_nodes_were_killed(results: dict[str, Future[int]]) -> None:
+    if len(results) < len(SCENARIOS):
+        pytest.skip("only some of the scenarios were asked for")
+    killed = sum(result.result() for result in results.values())
+    print(f"{killed} node processes were killed")
+    assert killed >= KILLS

@@ -1,0 +1,54 @@
+"""Whole clusters in a simulated world keep every promise, whatever goes wrong; and if a rule is missing, it shows.
+
+`STREAME_NIGHTLY=1` runs fifty times as many seeds.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.workers import simulate
+
+NIGHTLY = os.environ.get("STREAME_NIGHTLY") == "1"
+SEEDS = 100_000 if NIGHTLY else 2_000
+MUTANT_SEEDS = 400
+
+RARE = (
+    "election",
+    "crash",
+    "pause",
+    "cut",
+    "break",
+    "leave",
+    "slow store",
+    "attempt number above 3",
+    "late at etcd",
+    "late at store",
+    "late at sink",
+    "published before",
+    "fenced",
+)
+"""What must happen among all seeds: a simulation in which nothing happens finds nothing."""
+
+pytestmark = pytest.mark.timeout(40_000 if NIGHTLY else 1_200)
+
+
+def test_nothing_goes_wrong_whatever_fails() -> None:
+    kept = [int(seed) for seed in (Path(__file__).parent / "seeds.txt").read_text().split()]
+    report = simulate(sorted({*range(SEEDS), *kept}))
+    print(dict(report.counts))
+    assert not report.failed, "\n\n".join(report.failed.values())
+    assert not [what for what in RARE if not report.counts[what]]
+
+
+def test_a_seed_gives_the_same_run_again() -> None:
+    assert simulate(range(6), workers=1).digests == simulate(range(6)).digests
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_rule_that_is_missing_is_noticed(mutant: str) -> None:
+    report = simulate(range(MUTANT_SEEDS), mutant)
+    print(f"{mutant}: noticed after {len(report.digests)} seeds")
+    assert report.failed, f"{MUTANT_SEEDS} seeds have not noticed: {mutant}"
