@@ -17,6 +17,15 @@ def test_the_slowest_input_counts() -> None:
     assert progress.heard(0, 8) is None, "it never goes back"
 
 
+def test_event_time_does_not_go_back_when_an_input_that_was_idle_is_told_again() -> None:
+    progress = Progress([0, 1])
+    progress.restore(50)
+    assert progress.heard(0, 10) is None
+    assert progress.heard(1, 60) == 50
+    assert progress.heard(0, 40) is None
+    assert progress.heard(0, 55) == 55
+
+
 def test_an_idle_input_is_left_out_and_taken_back() -> None:
     progress = Progress([0, 1])
     progress.heard(0, 10)

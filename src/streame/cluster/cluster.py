@@ -50,8 +50,9 @@ class Cluster:
     """Many nodes that run one job: `job.run(cluster=...)` in the same program on each of them.
 
     They find each other, and elect the one that leads, through etcd; rows go between them over gRPC. Any node may come
-    or go at any time. The one that leads reads the sources, decides checkpoints and writes the output; the others own the
-    keys. A node that is alone does all of it.
+    or go at any time. The one that leads decides checkpoints, writes the output and reads sources that only one can read;
+    the others own the keys, and share the files among them, which all of them must find under the same names. A node that
+    is alone does all of it.
 
     Args:
         etcd: the members of etcd, as `HOST:PORT`.

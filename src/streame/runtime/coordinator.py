@@ -77,7 +77,12 @@ class Coordinator:
         return self.complete()
 
     def gathered(self, gathered: Gathered) -> Complete | None:
-        """Another process has given the parts of its tasks. Returns the checkpoint if these were the last of it."""
+        """Another process has given the parts of its tasks. Returns the checkpoint if these were the last of it.
+
+        One whose tasks have all ended, or that has none, is not waited for, and may answer late.
+        """
+        if not (gathered.reached or gathered.ended):
+            return None
         assert self._under_way, gathered.checkpoint
         assert gathered.checkpoint == self._number, (gathered.checkpoint, self._number)
         for part in gathered.ended:

@@ -103,7 +103,7 @@ class Stage(Savable):
         going = [other for other in others if not other.finished]
         self.finished = not going
         self.outputs.restore(min((other.outputs.saved() for other in going or others), key=_extent))
-        self._come_to(max(other.reached for other in others))
+        self._come_to(min((other.reached for other in going), default=WATERMARK_MIN))
         timers = [other.timer_us for other in going if other.timer_us is not None]
         self.timer_us = min(timers, default=None)
         for other in going:
