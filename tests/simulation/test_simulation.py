@@ -19,7 +19,7 @@ SELDOM_NOTICED = {
     "a_decision_without_an_answer_counts",
     "a_sink_has_no_fence",
     "garbage_is_all_that_is_not_known",
-    "early_channels_are_read_on",
+    "nodes_without_tasks_give_parts",
 }
 """Rules that few seeds notice, or none of the first two hundred."""
 

@@ -289,7 +289,7 @@ class Call:
     def _send(self, requests: Iterator[bytes]) -> None:
         for message in requests:
             self._stream.up.send(message)
-            self._stream.net.note(len(message))
+            self._stream.net.note()
         self._stream.up.send(END)
 
     def _handle(self, server: Server, metadata: Sequence[tuple[str, str]]) -> None:
@@ -300,7 +300,7 @@ class Call:
                 if stream.is_over_there:
                     break
                 stream.down.send(message)
-                stream.net.note(len(message))
+                stream.net.note()
             stream.down.send(END)
         except Aborted:
             assert context.aborted is not None
@@ -328,7 +328,7 @@ class Network:
         self.latency_s = latency_s
         self.servers: dict[str, Server] = {}
         self.streams: list[Stream] = []
-        self.messages = self.bytes = 0
+        self.messages = 0
         self._cut: set[tuple[str, str]] = set()
         self._held: dict[tuple[str, str], list[Callable[[], None]]] = {}
 
@@ -337,10 +337,9 @@ class Network:
         if not owner.is_dead:
             scheduler().spawn(owner, name, run)
 
-    def note(self, size: int) -> None:
+    def note(self) -> None:
         """A message was sent."""
         self.messages += 1
-        self.bytes += size
 
     def is_cut(self, sender: str, receiver: str) -> bool:
         """Whether nothing comes through in this direction now."""
