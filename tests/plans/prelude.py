@@ -65,22 +65,18 @@ class Splits(st.Source):
     bounded = True
     together = True
     splits_apart = True
+    covers = staticmethod(lambda path: False)  # as of files that end, none of its splits is ever idle
 
     def __init__(self, splits: Sequence[pl.DataFrame], cuts: Sequence[int], how: str) -> None:
         self.frames = {f"split {number}": frame for number, frame in enumerate(splits)}
         self.one_split = len(splits) == 1
-        self.cuts = cuts
-        self.how = how
+        self.cuts, self.how = cuts, how
 
     def schema(self) -> pl.Schema:
         return next(iter(self.frames.values())).schema
 
     def splits(self) -> list[str]:
         return list(self.frames)
-
-    def covers(self, path: str) -> bool:
-        """As of files that end, none of its splits is ever idle."""
-        return False
 
     def read(self, split: str, offset: object) -> Iterator[st.Chunk | None]:
         frame, at, number = self.frames[split], int(str(offset or 0)), 0
