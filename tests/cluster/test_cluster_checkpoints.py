@@ -12,6 +12,7 @@ from streame.cluster.frames import Attempt
 from streame.cluster.part_files import PartFiles, empty_manifest, read_part
 from streame.cluster.shelf import STATE_BYTES_MAX, Shelf, ShelvedFiles
 from streame.cluster.view import Keys, Pointer, decode
+from streame.core.full_disk import is_full_disk
 from streame.errors import CheckpointDamaged, CheckpointError, PlanError, Superseded
 from streame.runtime.part import Gathered, OperatorPart, TaskPart
 from streame.state.checkpoint.manifest import StoredState
@@ -104,6 +105,18 @@ def test_a_decision_without_an_answer_is_settled_by_reading(nodes: Nodes, fault:
     store.write(draft({"sum": [state(1)]}))
     store.write(draft({"sum": [state(2)]}))
     assert sums(nodes.store(nodes.elect())) == [2]
+
+
+def test_a_full_etcd_is_a_full_disk_and_the_same_checkpoint_can_be_tried_again(nodes: Nodes) -> None:
+    store, same = nodes.store(nodes.elect()), draft({"sum": [state(1)]})
+    store.recover()
+    nodes.etcd.is_full = True
+    with pytest.raises(OSError, match="database space exceeded") as failure:
+        store.write(same)
+    assert is_full_disk(failure.value)
+    nodes.etcd.is_full = False
+    assert store.write(same).number == 1
+    assert sums(nodes.store(nodes.elect())) == [1]
 
 
 def test_parts_that_nodes_have_written_become_a_checkpoint(nodes: Nodes) -> None:

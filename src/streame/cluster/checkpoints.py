@@ -8,6 +8,7 @@
 All names are given once, and carry the attempt or at least the epoch: an old leader can only leave litter.
 """
 
+import errno
 import logging
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -26,7 +27,7 @@ from streame.cluster.shelf import Shelf, ShelvedFiles, check_total, is_shelved
 from streame.cluster.view import Keys, Pointer, encode
 from streame.core.failpoints import failpoint
 from streame.core.staging import Outbox, Staged
-from streame.errors import CheckpointDamaged, CheckpointError, EtcdError, Superseded
+from streame.errors import CheckpointDamaged, CheckpointError, EtcdError, NoSpace, Superseded
 from streame.state.checkpoint.history import next_history
 from streame.state.checkpoint.local import recovered
 from streame.state.checkpoint.manifest import Manifest, Output, chunks_of, decode_manifest, encode_manifest
@@ -291,6 +292,8 @@ class ClusterCheckpoints(CheckpointStore):
         swap = Swap(self._place.keys.pointer, encode(pointer), self._revision, (self._leadership.guard,))
         try:
             done = carry_out(self._place.etcd, swap, timeout_s=DECIDE_S)
+        except NoSpace as error:  # nothing has happened: it is a full disk, and waited for as that
+            raise OSError(errno.ENOSPC, str(error)) from error
         except EtcdError as error:
             error.add_note(
                 f"checkpoint {pointer.number}: whether it counts is read again by the next attempt"

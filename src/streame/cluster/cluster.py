@@ -44,6 +44,9 @@ LEASE_S_MIN = 2
 
 WAIT_S = 0.1
 
+REACH_S = 10.0
+"""How long etcd may take to answer when a node starts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
@@ -56,13 +59,15 @@ class Cluster:
 
     Args:
         etcd: the members of etcd, as `HOST:PORT`.
-        address: where this node listens for the others, as `HOST:PORT`; they must reach it there.
+        address: where the others reach this node, as `HOST:PORT`.
         name: the name of the cluster; nodes of one name, and of one job, find each other.
         node: the name of this node, unique in the cluster; that of its certificate, or made of its address.
         tls: the files of this node; needed for every address that is not of this machine.
         etcd_tls: those with which it speaks to etcd, if these are others.
         etcd_user: a user of etcd.
         etcd_password_file: its password, readable for its owner alone.
+        listen: where this node listens, if that is not its address: behind a translation of addresses, or as
+            `"0.0.0.0:50085"` on all of them.
         insecure: whether to do without TLS, on this machine alone.
         lease: how long others wait for a node that is not heard any more before another one leads (`"5s"`, at least 2 s).
 
@@ -83,13 +88,14 @@ class Cluster:
     etcd_tls: Tls | None = None
     etcd_user: str | None = None
     etcd_password_file: str | os.PathLike[str] | None = None
+    listen: str | None = None
     insecure: bool = False
     lease: str | timedelta = "5s"
 
     def __post_init__(self) -> None:
         if isinstance(self.etcd, str):
             raise PlanError(f"etcd={self.etcd!r}: give a list of addresses, such as [{self.etcd!r}]")
-        refuse_insecure([self.address], self.tls, insecure=self.insecure)
+        refuse_insecure([self.address, self.listen or self.address], self.tls, insecure=self.insecure)
         Identity.of(self.name, "node", self.node or "node")
         self.etcd_settings()
         if self.lease_s < LEASE_S_MIN:
@@ -153,13 +159,15 @@ class Cluster:
                 Keys(self.name, program.name),
                 program.name,
             )
+            etcd.get(place.keys.leader, timeout_s=REACH_S)  # who is not let in is told so at once
             place.settle(new_owner().replace("/", "-"))
-            server = DataServer(self.address, self.name, self.tls)
+            server = DataServer(self.listen or self.address, self.name, self.tls)
         except BaseException:
             etcd.close()
             raise
-        host = host_of(self.address)
-        address = f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}"
+        host, address = host_of(self.address), self.address
+        if self.listen is None:  # port 0 stands for any
+            address = f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}"
         instances = program.config.parallelism if program.config.parallelism > 1 else PARALLELISM
         node = Node(Surroundings(program, place, me, server, self.tls, instances), address, self.lease_s)
         run = ClusterRun(node, program)
@@ -307,4 +315,6 @@ def open_place(place: str, environment: Mapping[str, str]) -> ObjectStore:
     folder = found.absolute()
     with contextlib.suppress(FileExistsError):
         folder.mkdir(parents=True)
-    return ObjectStore(FolderBucket(folder))
+    bucket = FolderBucket(folder)
+    bucket.clear_leftovers()
+    return ObjectStore(bucket)

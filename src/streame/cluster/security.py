@@ -36,6 +36,12 @@ class Tls:
     certificate: Path
     key: Path
 
+    def __init__(
+        self, ca: str | os.PathLike[str], certificate: str | os.PathLike[str], key: str | os.PathLike[str]
+    ) -> None:
+        for name, path in (("ca", ca), ("certificate", certificate), ("key", key)):
+            object.__setattr__(self, name, Path(path))
+
     def server_credentials(self) -> grpc.ServerCredentials:
         """For a server that lets in only who has a certificate of this cluster's authority.
 
