@@ -66,7 +66,7 @@ class NodeSettings:
                 counts = ticks.group_by("key").agg(n=pl.len(), last=pl.col("n").max())
                 return st.job([counts.sink_ndjson(f"{place / 'out'}/", changes=True)], name=JOB)
             case "slow":
-                rows = st.scan(Repeated(self.rows, USERS), name="orders")
+                rows = st.scan(Gate(self.rows, USERS, place / "go", self.batch_rows), name="orders")
                 slow = rows.map_with_state(_slowly, key="user_id", schema={"n": pl.Int64}, init=0)
                 return st.job([st.sink(slow, CountingSink("n"))], name=JOB)
             case _:

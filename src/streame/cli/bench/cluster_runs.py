@@ -13,6 +13,7 @@ import numpy as np
 
 from streame.cli.bench.case import Outcome, Work
 from streame.cli.bench.cluster_node import INTERVAL, NodeSettings
+from streame.cli.bench.process import rss_mb
 from streame.cli.bench.repeated import BATCH_ROWS
 from streame.cluster.etcd.client import EtcdClient
 from streame.cluster.etcd.settings import EtcdSettings
@@ -20,6 +21,7 @@ from streame.cluster.view import Keys, View, view_of
 from streame.testing.etcd_members import EtcdMembers, die_with_parent, free_ports
 
 WAIT_S = 60.0
+ENDLESS = 10_000_000_000
 LOOK_S = 0.01
 KEYS = Keys("bench", "bench")
 
@@ -231,5 +233,50 @@ def faults(rounds: int, folder: Path) -> Work:
             "handover_s": float(np.median(handovers)),
         }
         return Outcome(3 * rounds, dict, measures)
+
+    return work
+
+
+def slow_follower(rows: int, folder: Path) -> Work:
+    """A follower that takes a row or two in a millisecond: how much the leader, which is this process, and it grow.
+
+    Args:
+        rows: for how many hundredths of a second they are watched.
+        folder: where everything is.
+    """
+    running = ExitStack()
+    place = folder / "slow"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    etcd = running.enter_context(etcd_running())
+    mine, other = (NodeSettings("slow", etcd, port, str(place), ENDLESS, 2) for port in free_ports(2))
+    handle = mine.start()
+    client = EtcdClient(EtcdSettings((etcd,)))
+    running.callback(client.close)
+    until(lambda: view_of(client.range(KEYS.prefix), KEYS).is_current)
+    process = subprocess.Popen([*die_with_parent(), *other.command()], stdout=subprocess.DEVNULL)
+    running.callback(process.wait)
+    running.callback(process.kill)
+
+    def members() -> int:
+        view = view_of(client.range(KEYS.prefix), KEYS)
+        return len(view.attempt.members) if view.is_current and view.attempt is not None else 0
+
+    until(lambda: members() == 2)
+    before = rss_mb(), rss_mb(process.pid)
+    (place / "go").touch()
+
+    def work() -> Outcome:
+        end, most = time.monotonic() + rows / 100, before
+        while time.monotonic() < end:
+            threading.Event().wait(0.1)
+            now = rss_mb(), rss_mb(process.pid)
+            most = max(most[0], now[0]), max(most[1], now[1])
+        taken = handle.status().rows_in
+        process.kill()
+        handle.stop()
+        running.close()
+        measures = {"leader_growth_mb": most[0] - before[0], "follower_growth_mb": most[1] - before[1]}
+        return Outcome(taken, dict, measures)
 
     return work

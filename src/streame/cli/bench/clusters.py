@@ -40,6 +40,11 @@ def _faults(rows: int, folder: Path) -> Work:
     return work
 
 
+def _slow_follower(rows: int, folder: Path) -> Work:
+    work: Work = _runs().slow_follower(rows, folder)
+    return work
+
+
 def _scaling(kind: str, parallelism: int, followers: int, batch_rows: int) -> Case:
     """One point of how speed depends on instances, nodes and batches; only in a full run."""
     what = {"windows": "windows put together on the way", "raw": "rows that all go to the other nodes"}[kind]
@@ -80,6 +85,16 @@ CASES = (
             Bar("handover_s", 1.5, "at most"),
             Bar("follower_s", 3.0, "at most"),
         ),
+        rounds=1,
+        program=NEEDS,
+    ),
+    Case(
+        "cluster-slow-follower",
+        "memory of a leader and of a follower that is slow",
+        streame=_slow_follower,
+        rows=2_000,
+        smoke_rows=200,
+        bars=(Bar("leader_growth_mb", 200, "at most"), Bar("follower_growth_mb", 200, "at most")),
         rounds=1,
         program=NEEDS,
     ),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _STATUS = Path("/proc/self/status")
-_STATM = Path("/proc/self/statm")
 
 
 def cpu_s() -> float:
@@ -16,11 +15,10 @@ def cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def rss_mb() -> float:
-    """Resident memory now; the peak where the system does not say."""
-    if _STATM.exists():
-        return int(_STATM.read_text().split()[1]) * _PAGE / 1e6
-    return peak_rss_mb()
+def rss_mb(pid: int | None = None) -> float:
+    """Resident memory now, of this process or another one; the own peak where the system does not say."""
+    found = Path("/proc", "self" if pid is None else str(pid), "statm")
+    return int(found.read_text().split()[1]) * _PAGE / 1e6 if found.exists() else peak_rss_mb()
 
 
 def peak_rss_mb() -> float:
