@@ -4,7 +4,7 @@
 #   make check        format, lint, types
 #   make test         all tests; the counts come last
 #   make services     the servers that tests use, on loopback, until Ctrl-C; installs what is missing
-#   make test-nightly the tests of durability, with 500 kills (forty minutes), 300 of the nodes of clusters, and large models
+#   make test-nightly the tests of durability and of clusters, with 500 and 300 kills, 100,000 simulated clusters, and large models (hours)
 #   make bench        the benchmarks; ARGS="--json" and so on are passed on
 #   make bench-smoke  one minute of them
 #   make demo         the main job on real flights; ARGS as above
@@ -46,7 +46,7 @@ services: setup
 	$(BIN)/python -m tests.services
 
 test-nightly: setup
-	STREAME_NIGHTLY=1 $(BIN)/python -m pytest tests/chaos tests/model tests/cluster/test_processes.py -s $(ARGS)
+	STREAME_NIGHTLY=1 $(BIN)/python -m pytest tests/chaos tests/model tests/simulation tests/cluster/test_processes.py -s $(ARGS)
 
 bench: setup
 	@PATH="$$($(BIN)/python -m tests.services.install):$$PATH" $(BIN)/streame bench $(ARGS)
