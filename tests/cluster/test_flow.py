@@ -112,8 +112,15 @@ def test_small_credits_are_told_together() -> None:
 
 def test_a_peer_is_lost_after_three_pings_unheard() -> None:
     heartbeat = Heartbeat()
+    heartbeat.heard()
     assert [heartbeat.tick() for _ in range(4)] == [False, False, False, True]
     heartbeat.heard()
     assert [heartbeat.tick() for _ in range(3)] == [False, False, False]
     heartbeat.heard()
     assert not heartbeat.tick()
+
+
+def test_a_peer_may_take_longer_to_be_heard_at_first() -> None:
+    heartbeat = Heartbeat(missed_max=3, missed_first=5)
+    assert [heartbeat.tick() for _ in range(6)] == [False] * 5 + [True]
+    assert [heartbeat.tick() for _ in range(1)] == [True]

@@ -210,6 +210,21 @@ def test_a_peer_that_is_stopped_is_noticed_within_four_seconds_by_both_ends() ->
         assert told(process, "error")["error"] in {"PeerLost", "ClusterError"}
 
 
+def test_a_caller_waits_for_a_node_that_learns_of_the_attempt_later() -> None:
+    with receiver() as node:
+        node.server.serve(None)
+        with sender(node, batches=3) as process:
+            told(process, "sent")
+            later = threading.Timer(2.5, node.server.serve, [node.session])
+            later.start()
+            numbers = 0
+            while not isinstance(message := node.take()[1], EndOfStream):
+                numbers += message.frame.height if isinstance(message, Batch) else 0
+            assert numbers == 300
+            node.session.finish(WAIT_S)
+            told(process, "done")
+
+
 def test_an_old_attempt_is_refused() -> None:
     with receiver(attempt=Attempt(8, 1)) as node, sender(node, attempt=[7, 5], batches=100_000) as process:
         assert "a frame of attempt 7.5 came where attempt 8.1 runs" in last_error(process)

@@ -15,6 +15,9 @@ PING_S = 0.5
 MISSED_MAX = 3
 """A peer that was not heard for so many pings is lost."""
 
+MISSED_FIRST = 24
+"""So is one that was not heard for so many from the beginning."""
+
 
 def charge(frame_bytes: int) -> int:
     """What a frame with rows takes of the credit of its channel."""
@@ -165,20 +168,24 @@ class Returns:
 class Heartbeat:
     """Whether the peer is still heard: told of every frame, and of the passing of time in ticks, one for each ping.
 
+    Before the first frame it is more patient: the peer may have to learn of the attempt first.
+
     It counts ticks and no seconds: a process that was stopped itself has heard nothing meanwhile, and finds one tick gone.
     """
 
-    def __init__(self, missed_max: int = MISSED_MAX) -> None:
+    def __init__(self, missed_max: int = MISSED_MAX, missed_first: int = MISSED_FIRST) -> None:
         self._missed_max = missed_max
+        self.missed_allowed = missed_first
         self._heard = True
         self._missed = 0
 
     def heard(self) -> None:
         """Anything has come from the peer."""
         self._heard = True
+        self.missed_allowed = self._missed_max
 
     def tick(self) -> bool:
         """It is time for the next ping; returns whether the peer is lost."""
         self._missed = 0 if self._heard else self._missed + 1
         self._heard = False
-        return self._missed >= self._missed_max
+        return self._missed >= self.missed_allowed

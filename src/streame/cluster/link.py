@@ -9,7 +9,16 @@ from typing import Literal, cast, get_args
 from streame.cluster.batches import BatchCodec
 from streame.cluster.channel import RemoteChannel
 from streame.cluster.columns import ChannelColumns
-from streame.cluster.flow import PING_S, Heartbeat, Returns, SequenceCheck, Window, charge
+from streame.cluster.flow import (
+    MISSED_FIRST,
+    MISSED_MAX,
+    PING_S,
+    Heartbeat,
+    Returns,
+    SequenceCheck,
+    Window,
+    charge,
+)
 from streame.cluster.frames import (
     Ack,
     Ask,
@@ -106,7 +115,7 @@ class Link:
         self._told = told
         self._outgoing = Outgoing(attempt)
         self._sequence = SequenceCheck(attempt)
-        self._heartbeat = Heartbeat()
+        self._heartbeat = Heartbeat(missed_first=MISSED_FIRST if opened else MISSED_MAX)
         self._ping_s = ping_s
         self._pinged = (0, 0.0)
         self._senders: list[RemoteChannel] = []
@@ -231,10 +240,11 @@ class Link:
             )
 
     def _beat(self) -> None:
-        number = 0
+        number, self._pinged = 0, (0, time.perf_counter())
+        self._outgoing.ping(number)  # at once: the peer may wait for a sign that this side has joined
         while not self._over.wait(self._ping_s) and self.error is None:
             if self._heartbeat.tick():
-                silent_s = self._ping_s * 3
+                silent_s = self._ping_s * self._heartbeat.missed_allowed
                 self.fail(
                     PeerLost(
                         f"node {self.peer!r} was not heard for {silent_s:g} s; it has stopped, or is cut off"

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from streame.cluster.frames import FRAME_BYTES_MAX, FrameRefused
+from streame.cluster.frames import FRAME_BYTES_MAX, Attempt, FrameRefused
 from streame.cluster.identity import Identity, Role, peer_identity
 from streame.cluster.link import Link
 from streame.cluster.peer_check import PeerCheck
@@ -166,11 +166,11 @@ class DataServer:
     def _session_of(self, context: grpc.ServicerContext) -> Session:
         """The session that a caller means; waits for it, since this node may learn of an attempt after the caller."""
         said = [value for key, value in context.invocation_metadata() if key == ATTEMPT_KEY]
-        wanted = str(said[0]) if said else ""
+        wanted = _attempt(str(said[0])) if said else None
         with self._changed:
-            if wanted:
+            if wanted is not None:
                 self._changed.wait_for(
-                    lambda: self._session is not None and str(self._session.attempt) == wanted, BEGIN_S
+                    lambda: self._session is not None and self._session.attempt >= wanted, BEGIN_S
                 )
             if self._session is None:
                 raise FrameRefused("this node takes part in no attempt now")
@@ -270,6 +270,12 @@ def _cut(link: Link, context: grpc.ServicerContext) -> None:
             context.cancel()
 
     threading.Thread(target=cut, name=f"cut {link.peer}", daemon=True).start()
+
+
+def _attempt(text: str) -> Attempt | None:
+    """The attempt that a caller has named."""
+    epoch, _, number = text.partition(".")
+    return Attempt(int(epoch), int(number)) if epoch.isdecimal() and number.isdecimal() else None
 
 
 def _told(incoming: Iterator[bytes], peer: str) -> Iterator[bytes]:
