@@ -44,7 +44,8 @@ class Partitioner:
         counts = np.bincount(targets, minlength=self._targets)
         if counts.max() == frame.height:
             return [frame if count else frame.clear() for count in counts.tolist()]
-        by_target = frame[as_index(np.argsort(targets, kind="stable"))]
+        in_order = bool((targets[1:] >= targets[:-1]).all())
+        by_target = frame if in_order else frame[as_index(np.argsort(targets, kind="stable"))]
         starts = np.cumsum(counts) - counts
         return [
             by_target.slice(start, count)

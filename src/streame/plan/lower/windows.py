@@ -50,7 +50,7 @@ def _can_pre_aggregate(node: WindowAggregate) -> bool:
 def _pre_aggregated(node: WindowAggregate, lowering: Lowering, upstream: str, setup: WindowSetup) -> str:
     schema = node.input.schema
     preparation = Preparation(node.aggregation, node.rule.time, lowering.policy(upstream))
-    make = partial(WindowPreAggregationOperator, node.name, setup, preparation)
+    make = partial(WindowPreAggregationOperator, node.name, setup, preparation, lowering.instances(node))
     edges, width = (Edge(upstream),), lowering.parallelism(upstream)
     rows = lowering.add(f"{node.name} (partial)", make, edges, width, refuses=True)
     columns = [*setup.key_columns, node.rule.time.column]

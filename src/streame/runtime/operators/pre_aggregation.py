@@ -109,7 +109,7 @@ def partial_values(
 
 def named_values(partials: pl.DataFrame) -> pl.DataFrame:
     """Values of groups under names that no column of a user has."""
-    return partials.select(pl.all().name.prefix(_VALUES))
+    return frame_of([column.alias(_VALUES + column.name) for column in partials.get_columns()])
 
 
 def partial_schema(key_schema: pl.Schema, aggregation: Aggregation) -> pl.Schema:
