@@ -133,7 +133,9 @@ class WindowPreAggregationOperator(Operator):
         self._know_keys()
         filled = filled[np.argsort(self._owners[filled % self._stride], kind="stable")]
         keys = self._keys[as_index(filled % self._stride)]
-        times = pl.concat(self._times)[as_index(filled // self._stride)].alias(self._time)
+        samples = pl.concat(self._times, rechunk=True)
+        physical = samples.to_physical().to_numpy()[filled // self._stride]
+        times = pl.Series(self._time, physical).cast(samples.dtype)
         frame = keys.hstack([times]).hstack(named_values(self._state.partials(filled)))
         self._begin()
         for part in frame.iter_slices(BATCH_ROWS_MAX):
