@@ -67,7 +67,9 @@ class NodeSettings:
                 return st.job([counts.sink_ndjson(f"{place / 'out'}/", changes=True)], name=JOB)
             case "slow":
                 rows = st.scan(Gate(self.rows, USERS, place / "go", self.batch_rows), name="orders")
-                slow = rows.map_with_state(_slowly, key="user_id", schema={"n": pl.Int64}, init=0)
+                slow = rows.group_by("user_id").map_with_state(
+                    _slowly, state=0, schema={"n": pl.Int64}, ttl=None
+                )
                 return st.job([st.sink(slow, CountingSink("n"))], name=JOB)
             case _:
                 gate = Gate(self.rows, USERS, place / "go", self.batch_rows)
