@@ -16,6 +16,7 @@ from streame.cli.bench.orders import USERS
 from streame.cli.bench.repeated import BATCH_ROWS, Repeated
 from streame.cli.bench.windows import tumbling
 from streame.cluster.cluster import Cluster
+from streame.runtime.signals import stop_on_signals
 
 INTERVAL = "1s"
 TICK_INTERVAL = "200ms"
@@ -136,5 +137,5 @@ def _slowly(rows: pl.DataFrame, seen: int, group: st.Group) -> tuple[pl.DataFram
 def main(text: str) -> None:
     """Take part until the job or the process ends."""
     handle = NodeSettings(**json.loads(text)).start()
-    print("there", flush=True)
-    handle.wait()
+    with stop_on_signals(handle.stop):
+        handle.wait()
