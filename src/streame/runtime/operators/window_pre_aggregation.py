@@ -57,6 +57,8 @@ class WindowPreAggregationOperator(Operator):
     SAVED = ("_sent_on", "_reached")
     DERIVED = (
         "_index",
+        "_keys",
+        "_owners",
         "_stride",
         "_state",
         "_slices",
