@@ -107,6 +107,8 @@ class PartRun:
         self._changed = changed
         self._lock = threading.Lock()
         self._part = Part(entry, "running")
+        self.error: BaseException | None = None
+        """What has ended it, if it was an error."""
         self._graph: Graph | None = None
         self._run: LocalRun | None = None
         self._session: Session | None = None
@@ -325,9 +327,6 @@ class PartRun:
             message += f"\n{note}"
         self.error = error
         return ("lost" if may_pass(error) else "failed"), lost, message
-
-    error: BaseException | None = None
-    """What has ended it, if it was an error."""
 
 
 def may_pass(error: BaseException) -> bool:

@@ -81,8 +81,7 @@ class Nodes:
 
     def members(self) -> int:
         """How many nodes take part in the attempt that runs."""
-        view = self.view()
-        return len(view.attempt.members) if view.is_current and view.attempt is not None else 0
+        return members(self._etcd)
 
     def last_commit(self) -> str:
         """The newest output."""
@@ -103,6 +102,12 @@ class Nodes:
             process.kill()
             process.wait()
         self._etcd.close()
+
+
+def members(etcd: EtcdClient) -> int:
+    """How many nodes take part in the attempt that runs; 0 while none does."""
+    view = view_of(etcd.range(KEYS.prefix), KEYS)
+    return len(view.attempt.members) if view.is_current and view.attempt is not None else 0
 
 
 def until(what: Callable[[], bool]) -> None:
@@ -149,19 +154,15 @@ def throughput(
         for port in free_ports(1 + followers)
     )
     handle = mine.start()
-    keys, client = KEYS, EtcdClient(EtcdSettings((etcd,)))
+    client = EtcdClient(EtcdSettings((etcd,)))
     running.callback(client.close)
 
-    def members() -> int:
-        view = view_of(client.range(keys.prefix), keys)
-        return len(view.attempt.members) if view.is_current and view.attempt is not None else 0
-
-    until(lambda: members() == 1)
+    until(lambda: members(client) == 1)
     for other in others:
         process = subprocess.Popen([*die_with_parent(), *other.command()], stdout=subprocess.DEVNULL)
         running.callback(process.wait)
         running.callback(process.kill)
-    until(lambda: members() == 1 + followers)
+    until(lambda: members(client) == 1 + followers)
     until(lambda: handle.status().checkpoint is not None)
 
     def work() -> Outcome:
@@ -258,11 +259,7 @@ def slow_follower(rows: int, folder: Path) -> Work:
     running.callback(process.wait)
     running.callback(process.kill)
 
-    def members() -> int:
-        view = view_of(client.range(KEYS.prefix), KEYS)
-        return len(view.attempt.members) if view.is_current and view.attempt is not None else 0
-
-    until(lambda: members() == 2)
+    until(lambda: members(client) == 2)
     before = rss_mb(), rss_mb(process.pid)
     (place / "go").touch()
 
