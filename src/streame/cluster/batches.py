@@ -42,17 +42,18 @@ class _Layout:
         columns: all, in order.
         start: the Arrow message that tells them.
         shape: how many arrays and buffers they have.
+        is_cast: whether some travel as another dtype.
     """
 
     columns: Columns
     start: bytes
     shape: tuple[int, int]
+    is_cast: bool
 
     @classmethod
     def of(cls, columns: Columns) -> "_Layout":
-        return cls(
-            columns, _split(_arrow(pl.DataFrame(schema=columns.carried)))[0], shape_of(columns.carried)
-        )
+        start, _ = _split(_arrow(pl.DataFrame(schema=columns.carried)))
+        return cls(columns, start, shape_of(columns.carried), columns.is_cast)
 
 
 @dataclass(slots=True)
@@ -87,11 +88,10 @@ class BatchCodec:
         frame, is_partial = self._in_order(batch.frame)
         hidden = tuple((at, name) for at, name in enumerate(frame.columns) if name in HIDDEN)
         layout = self._layout(hidden, is_partial=is_partial)
-        assert frame.schema == layout.columns.schema, (self.name, frame.schema, layout.columns.schema)
         offsets = batch.positions.offsets() if batch.positions is not None else None
         assert offsets is None or len(offsets) == frame.height, (self.name, frame.height)
         source = (batch.positions.source, batch.positions.split) if batch.positions is not None else None
-        for start, rows, body in self._pieces(frame, layout.columns, 0):
+        for start, rows, body in self._pieces(frame, layout, 0):
             even, pieces = None, [body]
             if offsets is not None:
                 part = np.ascontiguousarray(offsets[start : start + rows], np.int64)
@@ -134,12 +134,12 @@ class BatchCodec:
         check_arrays(read_record_batch(arrow, *layout.shape), layout.columns.carried, data.rows)
         try:
             frame = pl.read_ipc_stream(io.BytesIO(b"".join((layout.start, arrow, _END))))
-            if layout.columns.is_cast:
+            if layout.is_cast:
                 frame = frame.cast(schema)
         except (PolarsError, PanicException, OSError, ValueError) as error:
             raise FrameRefused(f"rows cannot be read: {error}") from None
-        if frame.schema != schema or frame.height != data.rows:
-            raise FrameRefused(f"rows are of columns {frame.schema}, expected {schema}")
+        if frame.height != data.rows:
+            raise FrameRefused(f"{data.rows:,} rows were said to come, and {frame.height:,} came")
         return frame
 
     def _in_order(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
@@ -172,12 +172,12 @@ class BatchCodec:
                 self._layouts[is_partial, hidden] = layout
         return layout
 
-    def _pieces(self, frame: pl.DataFrame, columns: Columns, start: int) -> Iterator[tuple[int, int, Bytes]]:
+    def _pieces(self, frame: pl.DataFrame, layout: _Layout, start: int) -> Iterator[tuple[int, int, Bytes]]:
         """Where each piece begins, its rows, and their bytes."""
         parts = -(-frame.height // BATCH_ROWS_MAX)
         body: Bytes = b""
-        if parts == 1 and columns.schema:
-            cast = frame.cast(columns.carried) if columns.is_cast else frame
+        if parts == 1 and frame.width:
+            cast = frame.cast(layout.columns.carried) if layout.is_cast else frame
             body = _split(_arrow(cast.rechunk()))[1]
             if frame.height == 1 and len(body) > self.row_bytes_max:
                 raise DataError(
@@ -192,7 +192,7 @@ class BatchCodec:
         for at in range(0, frame.height, rows):
             # Polars forgets the height when it slices a frame without columns.
             part = frame[at : at + rows] if frame.width else pl.DataFrame(height=min(rows, frame.height - at))
-            yield from self._pieces(part, columns, start + at)
+            yield from self._pieces(part, layout, start + at)
 
 
 _LAYOUTS_MAX = 16

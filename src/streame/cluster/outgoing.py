@@ -1,13 +1,17 @@
 """What waits to be sent on one stream: frames in order, and what goes before them because others wait for it."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 
 from streame.cluster.frames import Attempt, Credit, Ping, Pong, Unread, pack
 
-TOGETHER_BYTES = 64 * 1024
-"""How many bytes small frames have together at most, in one message."""
+TOGETHER_BYTES = 1024 * 1024
+"""How many bytes several frames have together at most, in one message."""
+
+GATHER_S = 0.002
+"""How long a frame waits for others, if another message has just gone."""
 
 
 class Outgoing:
@@ -23,6 +27,8 @@ class Outgoing:
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
         self._ordered: deque[bytes] = deque()
+        self._waiting = 0
+        self._sent_s = 0.0
         self._ping: int | None = None
         self._pong: int | None = None
         self._credits: dict[int, int] = {}
@@ -36,6 +42,7 @@ class Outgoing:
         with self._changed:
             if not self._stopped:
                 self._ordered.append(frame)
+                self._waiting += len(frame)
                 self._changed.notify()
 
     def ping(self, number: int) -> None:
@@ -73,50 +80,58 @@ class Outgoing:
         with self._changed:
             self._stopped = True
             self._ordered.clear()
+            self._waiting = 0
             self._changed.notify()
 
     def messages(self) -> Iterator[bytes]:
         """What is sent, until there will be no more; waits for each. One thread calls it, once.
 
-        Small frames that wait go together: a message costs a tenth of a millisecond, however small it is.
+        Frames that wait go together: a message costs a tenth of a millisecond on both sides, however small it is. One that
+        would follow another at once waits a moment for more.
         """
-        while (message := self._next()) is not None:
-            yield message
+        while (frames := self._next()) is not None:
+            yield frames[0] if len(frames) == 1 else b"".join(frames)
+            self._sent_s = time.perf_counter()
 
-    def _next(self) -> bytes | None:
+    def _next(self) -> list[bytes] | None:
         with self._changed:
+            until_s = None
             while not self._stopped:
-                if (frame := self._urgent()) is not None:
-                    return frame
-                if self._ordered:
-                    return self._together()
-                if self._finished:
+                frames = self._urgent()
+                if frames or self._ordered:
+                    now_s = time.perf_counter()
+                    if until_s is None:
+                        until_s = now_s + (GATHER_S if now_s - self._sent_s < GATHER_S else 0)
+                    if frames or self._finished or now_s >= until_s or self._waiting >= TOGETHER_BYTES:
+                        return frames + self._together()
+                    self._changed.wait(until_s - now_s)
+                elif self._finished:
                     return None
-                self._changed.wait()
+                else:
+                    self._changed.wait()
             return None
 
-    def _together(self) -> bytes:
-        first = self._ordered.popleft()
-        size = len(first)
-        if size >= TOGETHER_BYTES or not self._ordered:
-            return first
-        frames = [first]
-        while self._ordered and (size := size + len(self._ordered[0])) <= TOGETHER_BYTES:
+    def _together(self) -> list[bytes]:
+        """The frames that go in one message: one, or as many as are small enough."""
+        frames: list[bytes] = []
+        size = 0
+        while self._ordered and (not frames or size + len(self._ordered[0]) <= TOGETHER_BYTES):
             frames.append(self._ordered.popleft())
-        return b"".join(frames)
+            size += len(frames[-1])
+        self._waiting -= size
+        return frames
 
-    def _urgent(self) -> bytes | None:
+    def _urgent(self) -> list[bytes]:
+        """What does not wait for anything, since the peer waits for it."""
         attempt = self._attempt
+        frames: list[bytes] = []
         if self._pong is not None:
-            number, self._pong = self._pong, None
-            return pack(Pong(attempt, number))
+            frames.append(pack(Pong(attempt, self._pong)))
         if self._ping is not None:
-            number, self._ping = self._ping, None
-            return pack(Ping(attempt, number))
-        if self._credits:
-            channel, size = self._credits.popitem()
-            return pack(Credit(attempt, channel, size))
-        if self._unread:
-            channel, _ = self._unread.popitem()
-            return pack(Unread(attempt, channel))
-        return None
+            frames.append(pack(Ping(attempt, self._ping)))
+        frames += [pack(Credit(attempt, *each)) for each in self._credits.items()]
+        frames += [pack(Unread(attempt, channel)) for channel in self._unread]
+        self._pong = self._ping = None
+        self._credits.clear()
+        self._unread.clear()
+        return frames

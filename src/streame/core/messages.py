@@ -41,11 +41,13 @@ class Batch:
         frame: the rows, with hidden columns (`core/hidden.py`) where there are any.
         positions: where they came from, as long as rows and positions still correspond one to one.
         split: the source and split that all of them came from, where that is known.
+        shares: how many rows are for each instance of the operator that follows, where they lie in its order.
     """
 
     frame: pl.DataFrame
     positions: Positions | None = None
     split: tuple[str, str] | None = None
+    shares: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

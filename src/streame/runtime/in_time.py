@@ -10,7 +10,7 @@ from streame.core.hidden import BEHIND, POSITION
 from streame.core.metrics import NO_STATE, StateSize
 from streame.core.positions import POSITION_DTYPE
 from streame.core.time import WATERMARK_MAX, EventTime, Ticks
-from streame.state.rows import as_index
+from streame.state.rows import as_index, rows_at
 from streame.state.snapshot import Mine, Savable
 from streame.state.timeline import Timeline
 
@@ -96,4 +96,4 @@ class InTime(Savable):
         order[tied] = tied[
             among.select(pl.arg_sort_by("time", POSITION, maintain_order=True)).to_series().to_numpy()
         ]
-        return times, rows[as_index(order)]
+        return times, rows_at(rows, order)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Generic, Literal, Protocol, TypeVar
 
 import polars as pl
@@ -53,7 +54,8 @@ class ChannelOutput:
             ((inbox, channel),) = self.targets
             inbox.put(channel, replace(batch, frame=batch.frame.clone()))
             return
-        for (inbox, channel), part in zip(self.targets, self.splitter.split(batch.frame), strict=True):
+        parts = _shared_out(batch, batch.shares) if batch.shares else self.splitter.split(batch.frame)
+        for (inbox, channel), part in zip(self.targets, parts, strict=True):
             if part.height:
                 inbox.put(channel, Batch(part.clone() if part is batch.frame else part))
 
@@ -61,6 +63,13 @@ class ChannelOutput:
         """Say something to every instance that follows."""
         for inbox, channel in self.targets:
             inbox.put(channel, message)
+
+
+def _shared_out(batch: Batch, shares: Sequence[int]) -> list[pl.DataFrame]:
+    """The rows of each instance, which lie in that order."""
+    assert sum(shares) == batch.frame.height, (shares, batch.frame.height)
+    starts = accumulate(shares, initial=0)
+    return [batch.frame.slice(start, rows) for start, rows in zip(starts, shares, strict=False)]
 
 
 class Within(Protocol):

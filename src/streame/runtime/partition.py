@@ -6,7 +6,7 @@ import polars as pl
 
 from streame.core.hashing import KEY_GROUPS, key_group, stable_hash
 from streame.state.index import KeyIndex
-from streame.state.rows import as_index
+from streame.state.rows import rows_at
 
 _REMEMBERED_KEYS = 1_000_000
 
@@ -45,7 +45,7 @@ class Partitioner:
         if counts.max() == frame.height:
             return [frame if count else frame.clear() for count in counts.tolist()]
         in_order = bool((targets[1:] >= targets[:-1]).all())
-        by_target = frame if in_order else frame[as_index(np.argsort(targets, kind="stable"))]
+        by_target = frame if in_order else rows_at(frame, np.argsort(targets, kind="stable"))
         starts = np.cumsum(counts) - counts
         return [
             by_target.slice(start, count)
@@ -65,7 +65,7 @@ class Partitioner:
         targets = self._target_of_slot[slots]
         unknown = np.flatnonzero(slots < 0)
         if len(unknown):
-            targets[unknown] = self._target(keys[as_index(unknown)])
+            targets[unknown] = self._target(rows_at(keys, unknown))
         return targets
 
     def _target(self, keys: pl.DataFrame) -> Targets:

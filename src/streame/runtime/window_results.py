@@ -18,7 +18,7 @@ from streame.state.blocks import Blocks, Name
 from streame.state.index import KeyIndex, Slots
 from streame.state.pairs import Pairs
 from streame.state.panes import WindowGroups
-from streame.state.rows import as_index
+from streame.state.rows import rows_at
 from streame.state.snapshot import Savable
 from streame.state.told import Told
 
@@ -91,7 +91,7 @@ class WindowResults(Savable):
             self._told.add(self._of_windows(names, names[-1][1]), names)
         for told, places, rows in self._told.share(windows, codes):
             part = groups[rows]
-            after, there = new[rows] if isinstance(rows, slice) else new[as_index(rows)], now[rows]
+            after, there = new[rows] if isinstance(rows, slice) else rows_at(new, rows), now[rows]
             numbers = told.pairs.numbers(places, part.slots)
             before, was = told.said.last(numbers)
             yield changes(frame_of(self._names(part, spans, index)), before, after, was, there)

@@ -9,7 +9,7 @@ from streame.core.frames import frame_of
 from streame.core.ranking import Ranking
 from streame.state.first_rows import FirstRows
 from streame.state.index import Slots
-from streame.state.rows import RowNumbers, Rows, as_index
+from streame.state.rows import RowNumbers, Rows, rows_at
 from streame.state.snapshot import Savable
 
 _SLACK_ROWS = 1024
@@ -92,7 +92,7 @@ class BestRows(Savable):
         known[new] = len(self._rows) + np.arange(len(new))
         self._places[touched] = -1
         self._places[owner[kept], places[places < self._k]] = known[kept]
-        gone, entered = rows[as_index(lost[lost < len(old)])], rows[as_index(new)]
+        gone, entered = rows_at(rows, lost[lost < len(old)]), rows_at(rows, new)
         self._live += entered.height - gone.height
         self._rows.append(entered)
         if len(self._rows) > 2 * self._live + _SLACK_ROWS:
@@ -108,7 +108,7 @@ class BestRows(Savable):
         if not len(full):
             return slots, frame
         hopeful = np.ones(frame.height, np.bool_)
-        mine = frame if len(full) == frame.height else frame[as_index(full)]
+        mine = frame if len(full) == frame.height else rows_at(frame, full)
         by = self._ranking.by[0]
         other = self._rows.gather(worst[full])
         enters = self._ranking.may_enter(frame_of([mine[by]]), frame_of([other[by]]))

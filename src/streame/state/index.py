@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streame.state.rows import RowNumbers, Rows, as_index
+from streame.state.rows import RowNumbers, Rows, rows_at
 from streame.state.snapshot import Mine, Savable
 
 Hashes = npt.NDArray[np.uint64]
@@ -109,11 +109,11 @@ class KeyIndex(Savable):
         if slots.min() >= 0:
             return slots
         absent = np.flatnonzero(slots < 0)
-        if len(absent) > self._room() and self._reserve(keys[as_index(absent)].n_unique()):
+        if len(absent) > self._room() and self._reserve(rows_at(keys, absent).n_unique()):
             return self.slots(keys)
         new = self._claim(absent, keys, hashes, slots, places)
         self._hashes[self._count : self._count + len(new)] = hashes[new]
-        self._remember(keys[as_index(new)])
+        self._remember(rows_at(keys, new))
         return slots
 
     def keys(self, slots: Slots | RowNumbers) -> pl.DataFrame:
@@ -172,7 +172,7 @@ class KeyIndex(Savable):
             found = found[occupied]
         if not len(found):
             return nothing
-        asked = keys if rows is None else keys[as_index(rows)]
+        asked = keys if rows is None else rows_at(keys, rows)
         same = equal_rows(asked, self.keys(found))
         if same.all():
             return nothing
@@ -203,7 +203,7 @@ class KeyIndex(Savable):
             same = (owner >= 0) & (hashes.take(owner, mode="clip") == hashes[rows])
             if self._compare:
                 candidates = np.flatnonzero(same & (owner != rows))
-                asked, known = (keys[as_index(each[candidates])] for each in (rows, owner))
+                asked, known = (rows_at(keys, each[candidates]) for each in (rows, owner))
                 same[candidates] = equal_rows(asked, known).to_numpy()
             slots[rows[same]] = owner[same]
             rows = rows[~same]

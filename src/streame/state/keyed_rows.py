@@ -9,7 +9,7 @@ from streame.core.metrics import StateSize
 from streame.core.time import WATERMARK_MAX, Mask, Ticks
 from streame.state.index import Slots, equal_rows
 from streame.state.multimap import Matches, MultiMap
-from streame.state.rows import RowNumbers, Rows, as_index, with_room
+from streame.state.rows import RowNumbers, Rows, rows_at, with_room
 from streame.state.snapshot import Savable
 from streame.state.timeline import Timeline
 
@@ -161,7 +161,7 @@ class KeyedRows(Savable):
         located = np.full(rows.height, -1)
         content = _content(rows)
         for probes, numbers in self._contents.find(slots, content, content, self._is_live):
-            same = equal_rows(rows[as_index(probes)], self.gather(numbers)).to_numpy()
+            same = equal_rows(rows_at(rows, probes), self.gather(numbers)).to_numpy()
             same = same & (self._times[numbers] == times[probes])
             located[probes[same]] = numbers[same]
         return located

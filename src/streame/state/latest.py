@@ -8,7 +8,7 @@ import polars as pl
 from streame.core.metrics import StateSize
 from streame.core.time import WATERMARK_MIN, Ticks
 from streame.state.index import Slots
-from streame.state.rows import RowNumbers, Rows, as_index, with_room
+from streame.state.rows import RowNumbers, Rows, rows_at, with_room
 from streame.state.snapshot import Savable
 
 _SLACK_ROWS = 1024
@@ -71,7 +71,7 @@ class LatestRows(Savable):
         if times is not None:
             self._times[slots[last]] = times[last]
         self._latest[slots[last]] = len(self._rows) + np.arange(len(last))
-        self._rows.append(rows if len(last) == len(slots) else rows[as_index(last)])
+        self._rows.append(rows if len(last) == len(slots) else rows_at(rows, last))
 
     def lookup(self, slots: Slots) -> tuple[RowNumbers, Ticks]:
         """The number of each slot's row, -1 where there is none, and its time; valid until rows are taken or freed."""

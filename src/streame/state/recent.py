@@ -9,7 +9,7 @@ from streame.core.metrics import StateSize
 from streame.core.ordering import Slots, distinct
 from streame.core.time import Ticks
 from streame.state.multimap import Matches, MultiMap
-from streame.state.rows import RowNumbers, Rows, as_index, with_room
+from streame.state.rows import RowNumbers, Rows, rows_at, with_room
 from streame.state.snapshot import Savable
 
 _SLACK_ROWS = 8192
@@ -58,7 +58,7 @@ class RecentRows(Savable):
         )
         order = np.argsort(times, kind="stable")
         self._rows, self._map, self._first, self._count = None, MultiMap(), 0, 0
-        self.add(all_slots[order], times[order], rows[as_index(order)] if rows.width else rows)
+        self.add(all_slots[order], times[order], rows_at(rows, order) if rows.width else rows)
 
     @property
     def size(self) -> StateSize:

@@ -14,6 +14,8 @@ _Value = TypeVar("_Value", np.int32, np.int64, np.float64, np.bool_)
 
 _RATIO = 8
 _SMALL_ROWS = 8192
+_FEW_COLUMNS = 4
+_FEW_ROWS = 32_768
 
 
 class Rows(Savable):
@@ -63,7 +65,7 @@ class Rows(Savable):
             if self._gathered < self._rows:
                 return self._gather_from_pieces(rows)
             self._merge(len(self._pieces))
-        return self._pieces[0][as_index(rows)]
+        return rows_at(self._pieces[0], rows)
 
     def whole(self) -> pl.DataFrame:
         """All rows, in the order of their numbers."""
@@ -86,13 +88,13 @@ class Rows(Savable):
         for piece in self._pieces:
             inside = np.flatnonzero((rows >= start) & (rows < start + piece.height))
             if len(inside):
-                found.append(piece[as_index(rows[inside] - start)])
+                found.append(rows_at(piece, rows[inside] - start))
                 place[inside] = np.arange(count, count + len(inside))
                 count += len(inside)
             start += piece.height
         if not found:
-            return self._pieces[0][as_index(rows)]
-        return pl.concat(found, rechunk=True)[as_index(place)]
+            return rows_at(self._pieces[0], rows)
+        return rows_at(pl.concat(found, rechunk=True), place)
 
     def _merge(self, count: int) -> None:
         """Make the last `count` pieces one."""
@@ -114,6 +116,18 @@ def as_index(rows: npt.NDArray[np.signedinteger]) -> pl.Series:
     index = pl.Series(rows.astype(np.uint32))
     absent = rows < 0
     return index.set(pl.Series(absent), None) if absent.any() else index
+
+
+def rows_at(frame: pl.DataFrame, rows: npt.NDArray[np.signedinteger]) -> pl.DataFrame:
+    """The rows of these numbers, in their order; -1 gives a row of nulls.
+
+    Polars gathers a frame in its pool of threads. Where all cores are busy, waiting for one of them costs milliseconds, so
+    that a few columns of a few rows are gathered one by one in this thread.
+    """
+    index = as_index(rows)
+    if 0 < frame.width <= _FEW_COLUMNS and len(rows) <= _FEW_ROWS:
+        return pl.DataFrame([column[index] for column in frame.iter_columns()])
+    return frame[index]
 
 
 def owned(frame: pl.DataFrame) -> pl.DataFrame:

@@ -9,7 +9,7 @@ import polars as pl
 from streame.core.metrics import StateSize
 from streame.core.ordering import distinct
 from streame.state.index import KeyIndex, Slots
-from streame.state.rows import as_index
+from streame.state.rows import rows_at
 from streame.state.snapshot import Mine, Savable
 
 _SLACK_KEYS = 8192
@@ -82,7 +82,7 @@ class SharedKeys(Savable):
         keys = other.keys(live)
         owned = np.flatnonzero(mine(keys))
         slots: Slots = np.full(int(live.max(initial=-1)) + 1, -1, np.int32)
-        slots[live[owned]] = self.slots_of_others(keys[as_index(owned)])
+        slots[live[owned]] = self.slots_of_others(rows_at(keys, owned))
         for ours, theirs in stores:
             ours.absorb(theirs, slots)
 

@@ -8,7 +8,7 @@ import polars as pl
 from streame.core.metrics import StateSize
 from streame.state.index import equal_rows
 from streame.state.latest import LatestRows
-from streame.state.rows import RowNumbers, as_index
+from streame.state.rows import RowNumbers, rows_at
 from streame.state.shared_keys import SharedKeys
 from streame.state.snapshot import Mine, Savable
 
@@ -61,14 +61,14 @@ class Table(Savable):
         """
         slots = self._keys.slots(keys)
         comes = np.flatnonzero(weights > 0)
-        self._latest.put(slots[comes], rows[as_index(comes)])
+        self._latest.put(slots[comes], rows_at(rows, comes))
         replaced_at = np.full(int(slots.max(initial=-1)) + 1, -1)
         replaced_at[slots[comes]] = comes
         leaves = np.flatnonzero(weights < 0)
         leaves = leaves[leaves > replaced_at[slots[leaves]]]
         numbers, _ = self._latest.lookup(slots[leaves])
         leaves, numbers = leaves[numbers >= 0], numbers[numbers >= 0]
-        same = equal_rows(rows[as_index(leaves)], self._latest.gather(numbers)).to_numpy()
+        same = equal_rows(rows_at(rows, leaves), self._latest.gather(numbers)).to_numpy()
         self._latest.remove(np.unique(slots[leaves[same]]))
         self._keys.settle()
 

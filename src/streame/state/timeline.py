@@ -9,7 +9,7 @@ import polars as pl
 
 from streame.core.metrics import StateSize
 from streame.core.time import Mask, Ticks
-from streame.state.rows import as_index, owned
+from streame.state.rows import owned, rows_at
 from streame.state.snapshot import Savable
 
 _PIECES_MAX = 8
@@ -94,7 +94,7 @@ class Timeline(Savable):
             return
         if (times[1:] < times[:-1]).any():
             order = np.argsort(times, kind="stable")
-            times, rows = times[order], rows[as_index(order)]
+            times, rows = times[order], rows_at(rows, order)
         self._pieces.append(_Piece(times, rows, len(times)))
         while len(self._pieces) > _PIECES_MAX and self._tail_is_small():
             merged_times, merged = _merged(self._pieces[-2:], self._none)
@@ -159,5 +159,5 @@ def _merged(pieces: list[_Piece], none: pl.DataFrame) -> tuple[Ticks, pl.DataFra
     rows = pl.concat([piece.rows for piece in pieces], rechunk=len(pieces) > _CHUNKS_MAX)
     if (times[1:] < times[:-1]).any():
         order = np.argsort(times, kind="stable")
-        times, rows = times[order], rows[as_index(order)]
+        times, rows = times[order], rows_at(rows, order)
     return times, rows

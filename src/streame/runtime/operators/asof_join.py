@@ -20,7 +20,7 @@ from streame.runtime.operator import Collector, Operator
 from streame.state.index import Slots
 from streame.state.keyed_rows import KeyedRows
 from streame.state.latest import LatestRows
-from streame.state.rows import RowNumbers, as_index
+from streame.state.rows import RowNumbers, as_index, rows_at
 from streame.state.snapshot import Mine
 from streame.state.timeline import Timeline
 
@@ -183,7 +183,7 @@ class AsofJoinOperator(Operator):
             rows, met = self._waiting.gather(numbers), first[probes]
             near = right.times[met] <= self._waiting.deadlines[numbers]
             send(rows_where(rows, ~near), out)
-            send(self._columns.frame(rows_where(rows, near), right.rows[as_index(met[near])]), out)
+            send(self._columns.frame(rows_where(rows, near), rows_at(right.rows, met[near])), out)
             self._waiting.remove(numbers)
 
     def _match(self, left: _Rows, right: _Rows, out: Collector) -> None:
@@ -204,7 +204,7 @@ class AsofJoinOperator(Operator):
         if self._tolerance is not None:
             far = gaps > np.uint64(self._tolerance)
             chosen, gaps = np.where(far, -1, chosen), np.minimum(gaps, np.uint64(self._tolerance))
-        matched = self._columns.frame(left.rows, pool[as_index(chosen)])
+        matched = self._columns.frame(left.rows, rows_at(pool, chosen))
         if self._looks_ahead:
             deadlines = _later(left.times, gaps)
             waits = (ahead < 0) & (deadlines >= self._watermark)
@@ -264,4 +264,4 @@ def _in_order_of_positions(times: Ticks, rows: pl.DataFrame) -> pl.DataFrame:
     keys = positions.with_columns(time=pl.Series(times[tied]), row=pl.Series(tied))
     order = np.arange(rows.height)
     order[tied] = keys.sort("time", "source", "split", "offset", "row")["row"].to_numpy()
-    return rows[as_index(order)]
+    return rows_at(rows, order)

@@ -22,7 +22,7 @@ from streame.core.time import (
 from streame.runtime.letters import RefusalPolicy, refuse_rows
 from streame.runtime.operator import Collector, Operator, OperatorContext
 from streame.runtime.shared_splits import split_keys
-from streame.state.rows import RowNumbers, as_index
+from streame.state.rows import RowNumbers, rows_at
 from streame.state.snapshot import Mine
 
 UNKNOWN_SPLIT = ("", "")
@@ -142,7 +142,7 @@ class EventTimeOperator(Operator):
 
     def _without(self, numbers: RowNumbers, batch: Batch, out: Collector) -> Batch:
         """The batch without rows whose time is centuries away, which are refused."""
-        refused = with_position_column(batch)[as_index(numbers)]
+        refused = rows_at(with_position_column(batch), numbers)
         times = refused.get_column(self._time.column)
         refuse_rows(
             refused,

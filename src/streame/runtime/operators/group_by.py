@@ -21,7 +21,7 @@ from streame.runtime.preparation import Preparation
 from streame.state.aggregates import AggregateState
 from streame.state.first_rows import FirstRows
 from streame.state.index import KeyIndex
-from streame.state.rows import as_index, with_room
+from streame.state.rows import rows_at, with_room
 from streame.state.snapshot import Mine
 
 _GROUPS_MAX = BATCH_ROWS_MAX // 2
@@ -102,14 +102,14 @@ class GroupByOperator(Operator):
         keys = other._index.keys(live)
         owned = np.flatnonzero(mine(keys))
         groups = np.full(len(every), -1, np.int32)
-        groups[live[owned]] = self._index.slots_of_others(keys[as_index(owned)])
+        groups[live[owned]] = self._index.slots_of_others(rows_at(keys, owned))
         self._state.absorb(other._state, groups)
         self._noted = with_room(self._noted, len(self._index), False)
         for before in other._before:
             numbers = groups[before.groups]
             kept = np.flatnonzero(numbers >= 0)
             self._noted[numbers[kept]] = True
-            self._before.append(_Before(numbers[kept], before.was[kept], before.rows[as_index(kept)]))
+            self._before.append(_Before(numbers[kept], before.was[kept], rows_at(before.rows, kept)))
         self._timer_is_set |= other._timer_is_set
         self._has_ended |= other._has_ended
 

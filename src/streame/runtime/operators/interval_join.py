@@ -23,7 +23,7 @@ from streame.runtime.joining import (
 from streame.runtime.operator import Collector, Operator
 from streame.state.keyed_rows import KeyedRows
 from streame.state.multimap import Matches
-from streame.state.rows import as_index
+from streame.state.rows import rows_at
 from streame.state.snapshot import Mine
 
 
@@ -132,7 +132,7 @@ class IntervalJoinOperator(Operator):
         for probes, numbers in found:
             matched[probes] = True
             store.matches[numbers] = 1
-            sides = rows[as_index(probes)], store.gather(numbers)
+            sides = rows_at(rows, probes), store.gather(numbers)
             left, right = sides if port == LEFT else sides[::-1]
             send(self._columns.frame(left, right), out)
         return matched

@@ -15,7 +15,7 @@ from streame.core.time import WATERMARK_MIN, EventTime, Mask, Ticks
 from streame.runtime.emit import changes
 from streame.runtime.operator import Collector, Operator
 from streame.state.index import KeyIndex, Slots
-from streame.state.rows import as_index, with_room
+from streame.state.rows import as_index, rows_at, with_room
 from streame.state.said import Said
 from streame.state.snapshot import Mine
 
@@ -91,7 +91,7 @@ class LastRowsOperator(Operator):
         numbers = np.arange(len(slots))
         self._last[slots] = numbers
         last = np.flatnonzero(self._last[slots] == numbers)
-        return (rows, slots) if len(last) == len(slots) else (rows[as_index(last)], slots[last])
+        return (rows, slots) if len(last) == len(slots) else (rows_at(rows, last), slots[last])
 
     def _is_newer(self, old: pl.DataFrame, new: pl.DataFrame) -> Mask:
         """Which new rows come behind the old ones."""

@@ -23,7 +23,7 @@ from streame.runtime.salvage import FAILURES
 from streame.runtime.steps import MapContractError
 from streame.state.index import Slots
 from streame.state.keyed_objects import KeyedObjects
-from streame.state.rows import RowNumbers, as_index
+from streame.state.rows import RowNumbers, as_index, rows_at
 from streame.state.snapshot import Mine
 from streame.state.timeline import Timeline
 
@@ -157,7 +157,7 @@ class MapWithStateOperator(Operator):
             return
         slots = self._states.slots(frame.select(self._work.key_columns))
         order = by_slot(slots) if self._time is None else _order(slots, times, frame)
-        frame, slots, times = frame[as_index(order)], slots[order], times[order]
+        frame, slots, times = rows_at(frame, order), slots[order], times[order]
         begins = np.diff(slots, prepend=-1) != 0
         if self._ttl is not None:
             begins[1:] |= times[1:] - times[:-1] >= self._ttl

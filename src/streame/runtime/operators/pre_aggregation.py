@@ -15,7 +15,7 @@ from streame.runtime.preparation import Preparation
 from streame.state.aggregates import AggregateState
 from streame.state.first_rows import FirstRows
 from streame.state.index import KeyIndex, Slots
-from streame.state.rows import RowNumbers, as_index
+from streame.state.rows import RowNumbers, rows_at
 from streame.state.snapshot import Mine
 
 _VALUES = "__value_"
@@ -79,7 +79,7 @@ class PreAggregationOperator(Operator):
             out.emit(Batch(frame))
         else:
             values = partial_values(self._aggregation, slots, firsts, rows)
-            out.emit(Batch(keys[as_index(firsts)].hstack(values)))
+            out.emit(Batch(rows_at(keys, firsts).hstack(values)))
         if len(self._index) > _KEYS_MAX:
             self._index = KeyIndex(self._key_schema)
 

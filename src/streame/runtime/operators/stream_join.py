@@ -15,7 +15,7 @@ from streame.runtime.operator import Collector, Operator, OperatorContext
 from streame.state.index import KeyIndex, Slots
 from streame.state.keyed_rows import KeyedRows
 from streame.state.multimap import Matches
-from streame.state.rows import RowNumbers, as_index
+from streame.state.rows import RowNumbers, rows_at
 from streame.state.snapshot import Mine
 
 
@@ -172,7 +172,7 @@ class StreamJoinOperator(Operator):
         _, first = np.unique(same, return_index=True)
         sums = np.zeros(len(first), np.int64)
         np.add.at(sums, same, weights)
-        slots, times, rows = slots[first], times[first], rows[as_index(first)]
+        slots, times, rows = slots[first], times[first], rows_at(rows, first)
         store = self._stores[port]
         numbers = store.locate(slots, times, rows)
         before = np.where(numbers >= 0, store.weights[numbers] if len(store) else 0, 0)
@@ -256,7 +256,7 @@ class StreamJoinOperator(Operator):
         """Put out rows with those of the other side that they are joined with."""
         store = self._stores[1 - port]
         for probes, numbers in found:
-            sides = delta.rows[as_index(probes)], store.gather(numbers)
+            sides = rows_at(delta.rows, probes), store.gather(numbers)
             left, right = sides if port == LEFT else sides[::-1]
             self._send(self._columns.frame(left, right), delta.weights[probes] * store.weights[numbers], out)
 
@@ -279,6 +279,6 @@ class StreamJoinOperator(Operator):
             return
         copies = np.abs(weights)
         if (copies != 1).any():
-            frame = frame[as_index(np.repeat(np.arange(frame.height), copies))]
+            frame = rows_at(frame, np.repeat(np.arange(frame.height), copies))
             weights = np.repeat(weights, copies)
         send(frame.with_columns(pl.Series(WEIGHT, np.sign(weights))), out)

@@ -13,7 +13,7 @@ from streame.core.positions import POSITION_DTYPE
 from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, EventTime, Mask, Split
 from streame.runtime.joining import any_null, shifted
 from streame.runtime.operator import Collector, Operator, OperatorContext
-from streame.state.rows import as_index
+from streame.state.rows import as_index, rows_at
 from streame.state.snapshot import Mine
 from streame.state.table import Table
 from streame.state.waiting import WaitingRows
@@ -193,7 +193,7 @@ class TableJoinOperator(Operator):
             self._emit(frame, self._table.gather(rows), out, batch.positions, split)
         else:
             leaves = np.flatnonzero(leaving)
-            self._emit(frame[as_index(leaves)], self._table.gather(rows[leaves]), out, split=split)
+            self._emit(rows_at(frame, leaves), self._table.gather(rows[leaves]), out, split=split)
 
     def _update(self, frame: pl.DataFrame, out: Collector) -> None:
         """Take table rows, after the rows that waited for them have left."""
@@ -217,7 +217,7 @@ class TableJoinOperator(Operator):
         if self._waiting:
             stream_rows, met = self._waiting.take(keys)
             if len(met):
-                self._emit(_as_they_came(stream_rows), rows[as_index(met)], out)
+                self._emit(_as_they_came(stream_rows), rows_at(rows, met), out)
                 if self._watermark > WATERMARK_MIN:
                     self._say(out)
 

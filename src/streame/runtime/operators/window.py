@@ -19,7 +19,7 @@ from streame.state.blocks import Blocks, Name
 from streame.state.index import KeyIndex, Slots
 from streame.state.pairs import Pairs
 from streame.state.panes import Pane, groups_of
-from streame.state.rows import as_index
+from streame.state.rows import as_index, rows_at
 from streame.state.snapshot import Mine
 
 _DAY_NS = 86_400_000_000_000
@@ -71,7 +71,7 @@ class WindowOperator(Operator):
         keys = other._index.keys(used)
         owned = np.flatnonzero(mine(keys))
         slots: Slots = np.full(len(other._index), -1, np.int32)
-        slots[used[owned]] = self._index.slots(keys[as_index(owned)])
+        slots[used[owned]] = self._index.slots(rows_at(keys, owned))
         self._panes.absorb(other._panes, slots)
         self._results.absorb(other._results, slots)
         self._most_groups = max(self._most_groups, self._panes.groups)

@@ -18,7 +18,7 @@ from streame.runtime.preparation import Preparation
 from streame.runtime.window_results import WindowSetup
 from streame.state.aggregates import AggregateState
 from streame.state.index import KeyIndex, Slots
-from streame.state.rows import as_index
+from streame.state.rows import rows_at
 from streame.state.snapshot import Mine
 
 _GROUPS_MAX = 1_048_576
@@ -133,13 +133,18 @@ class WindowPreAggregationOperator(Operator):
         if len(filled) * _GAIN_MIN > self._rows:
             self._sent_on = _BATCHES_SENT_ON
         self._know_keys()
-        filled = filled[np.argsort(self._owners[filled % self._stride], kind="stable")]
-        keys = self._keys[as_index(filled % self._stride)]
+        of_whom = self._owners[filled % self._stride]
+        filled = filled[np.argsort(of_whom, kind="stable")]
+        keys = rows_at(self._keys, filled % self._stride)
         samples = pl.concat(self._times, rechunk=True)
         physical = samples.to_physical().to_numpy()[filled // self._stride]
         times = pl.Series(self._time, physical).cast(samples.dtype)
         frame = keys.hstack([times]).hstack(named_values(self._state.partials(filled)))
         self._begin()
+        if frame.height <= BATCH_ROWS_MAX:
+            shares = np.bincount(of_whom, minlength=self._targets)
+            out.emit(Batch(frame, shares=tuple(shares.tolist())))
+            return
         for part in frame.iter_slices(BATCH_ROWS_MAX):
             out.emit(Batch(part))
 

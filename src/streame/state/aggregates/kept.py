@@ -11,7 +11,7 @@ import polars as pl
 from streame.core.aggregates import GROUP
 from streame.core.hidden import WEIGHT
 from streame.state.aggregates.batch import Groups, Weights, order_by_group
-from streame.state.rows import as_index, owned
+from streame.state.rows import owned, rows_at
 from streame.state.snapshot import Savable
 
 _SMALL_ROWS = 8192
@@ -92,7 +92,7 @@ class KeptRows(Savable):
             groups = target[frame[GROUP].to_numpy()]
             if (groups < 0).any():
                 kept = np.flatnonzero(groups >= 0)
-                frame, groups = frame[as_index(kept)], groups[kept]  # noqa: PLW2901
+                frame, groups = rows_at(frame, kept), groups[kept]  # noqa: PLW2901
             if len(groups):
                 self._append(frame.with_columns(pl.Series(GROUP, groups)))
 
@@ -149,7 +149,7 @@ class KeptRows(Savable):
         rows = pl.concat(frames)
         if self._weighted:
             rows = rows.group_by(self._identity).agg(pl.col(WEIGHT).sum()).filter(pl.col(WEIGHT) != 0)
-        rows = rows[as_index(order_by_group(rows[GROUP].to_numpy()))]
+        rows = rows_at(rows, order_by_group(rows[GROUP].to_numpy()))
         return _Level(rows, rows[GROUP].to_numpy())
 
     def _folded(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -175,7 +175,7 @@ def _rows_of(level: _Level, groups: Groups) -> pl.DataFrame:
     lengths = np.searchsorted(level.groups, groups, "right") - starts
     ends = np.cumsum(lengths)
     rows = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - lengths), lengths)
-    return level.rows[as_index(rows)]
+    return rows_at(level.rows, rows)
 
 
 def places(groups: pl.Series, size: int) -> npt.NDArray[np.int64]:

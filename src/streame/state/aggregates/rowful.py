@@ -11,7 +11,7 @@ from streame.core.hidden import WEIGHT
 from streame.state.aggregates.batch import Batch, Groups
 from streame.state.aggregates.kept import KeptRows, places
 from streame.state.aggregates.order import ORDER, in_order, order_columns
-from streame.state.rows import as_index
+from streame.state.rows import rows_at
 from streame.state.snapshot import Savable
 
 
@@ -54,7 +54,7 @@ class RowfulResults(Savable):
         """
         rows = self.kept.rows_of(groups, size)
         if self._weighted:
-            rows = rows[as_index(np.repeat(np.arange(rows.height), rows[WEIGHT].to_numpy()))]
+            rows = rows_at(rows, np.repeat(np.arange(rows.height), rows[WEIGHT].to_numpy()))
         if self._ordered:
             rows = in_order(rows, self._names if self._weighted else ())
         try:
@@ -65,9 +65,9 @@ class RowfulResults(Savable):
             raise
         place = places(made[GROUP], size)[groups]
         if (place >= 0).all():
-            return made.drop(GROUP)[as_index(place)]
+            return rows_at(made.drop(GROUP), place)
         found = pl.concat([made.drop(GROUP), self._of_no_rows(rows.clear())])
-        return found[as_index(np.where(place < 0, made.height, place))]
+        return rows_at(found, np.where(place < 0, made.height, place))
 
     def _blame(self, rows: pl.DataFrame) -> None:
         """Raise an error that names the result that cannot be computed."""

@@ -14,7 +14,7 @@ from streame.core.ordering import by_slot
 from streame.errors import DataError
 from streame.state.aggregates.accumulator import GroupValues
 from streame.state.aggregates.batch import Batch, Groups
-from streame.state.rows import as_index
+from streame.state.rows import as_index, rows_at
 from streame.state.snapshot import CHUNK_ROWS
 
 _SAMPLE = 8
@@ -62,7 +62,7 @@ class UserStates(GroupValues):
         for sign, name in ((1, "add"), (-1, "retract")):
             rows = np.flatnonzero(batch.weights * sign > 0)
             if len(rows):
-                part = Batch(batch.groups[rows], batch.rows[as_index(rows)])
+                part = Batch(batch.groups[rows], rows_at(batch.rows, rows))
                 self._take(getattr(self._aggregate, name), name, part)
 
     def values(self, groups: Groups) -> Sequence[pl.Series]:
