@@ -10,7 +10,7 @@ from streame.cluster.frames import Attempt, Credit, Ping, Pong, Unread, pack
 TOGETHER_BYTES = 1024 * 1024
 """How many bytes several frames have together at most, in one message."""
 
-GATHER_S = 0.002
+GATHER_S = 0.005
 """How long a frame waits for others, if another message has just gone."""
 
 
@@ -28,6 +28,7 @@ class Outgoing:
         self._attempt = attempt
         self._ordered: deque[bytes] = deque()
         self._waiting = 0
+        self._gathering = False
         self._sent_s = 0.0
         self._ping: int | None = None
         self._pong: int | None = None
@@ -43,7 +44,8 @@ class Outgoing:
             if not self._stopped:
                 self._ordered.append(frame)
                 self._waiting += len(frame)
-                self._changed.notify()
+                if not self._gathering or self._waiting >= TOGETHER_BYTES:
+                    self._changed.notify()
 
     def ping(self, number: int) -> None:
         """Ask whether the peer is there."""
@@ -104,7 +106,9 @@ class Outgoing:
                         until_s = now_s + (GATHER_S if now_s - self._sent_s < GATHER_S else 0)
                     if frames or self._finished or now_s >= until_s or self._waiting >= TOGETHER_BYTES:
                         return frames + self._together()
+                    self._gathering = True
                     self._changed.wait(until_s - now_s)
+                    self._gathering = False
                 elif self._finished:
                     return None
                 else:

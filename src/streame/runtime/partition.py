@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from streame.core.frames import picked
 from streame.core.hashing import KEY_GROUPS, key_group, stable_hash
 from streame.state.index import KeyIndex
 from streame.state.rows import rows_at
@@ -40,7 +41,7 @@ class Partitioner:
         Args:
             frame: rows with the key columns.
         """
-        targets = self._targets_of(frame.select(self._key))
+        targets = self._targets_of(picked(frame, self._key))
         counts = np.bincount(targets, minlength=self._targets)
         if counts.max() == frame.height:
             return [frame if count else frame.clear() for count in counts.tolist()]

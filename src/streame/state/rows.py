@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from streame.core.frames import frame_of
 from streame.state.snapshot import Savable
 
 RowNumbers = npt.NDArray[np.int64]
@@ -126,7 +127,7 @@ def rows_at(frame: pl.DataFrame, rows: npt.NDArray[np.signedinteger]) -> pl.Data
     """
     index = as_index(rows)
     if 0 < frame.width <= _FEW_COLUMNS and len(rows) <= _FEW_ROWS:
-        return pl.DataFrame([column[index] for column in frame.iter_columns()])
+        return frame_of([column[index] for column in frame.iter_columns()])
     return frame[index]
 
 

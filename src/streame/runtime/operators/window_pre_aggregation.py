@@ -1,11 +1,13 @@
 """Pre-aggregation of windows: rows of one key and slice of time become one, before they go to another node."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from streame.core.frames import picked
 from streame.core.hidden import BEHIND, WEIGHT
 from streame.core.messages import BATCH_ROWS_MAX, Batch
 from streame.core.metrics import StateSize
@@ -18,7 +20,7 @@ from streame.runtime.preparation import Preparation
 from streame.runtime.window_results import WindowSetup
 from streame.state.aggregates import AggregateState
 from streame.state.index import KeyIndex, Slots
-from streame.state.rows import rows_at
+from streame.state.rows import RowNumbers, as_index, rows_at
 from streame.state.snapshot import Mine
 
 _GROUPS_MAX = 1_048_576
@@ -40,6 +42,19 @@ _BATCHES_SENT_ON = 15
 """Then so many batches are sent on as they are, before another one is tried."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """A slice that is put together.
+
+    Args:
+        time: of one of its rows.
+        until: when the first window over it ends.
+    """
+
+    time: pl.Series
+    until: int
+
+
 class WindowPreAggregationOperator(Operator):
     """Sends on one row for each key and slice, with the values of its rows; or the rows, where that gains nothing.
 
@@ -55,18 +70,7 @@ class WindowPreAggregationOperator(Operator):
     """
 
     SAVED = ("_sent_on", "_reached")
-    DERIVED = (
-        "_index",
-        "_keys",
-        "_owners",
-        "_stride",
-        "_state",
-        "_slices",
-        "_times",
-        "_rows",
-        "_batches",
-        "_closing",
-    )  # empty at a barrier
+    DERIVED = ("_index", "_keys", "_owners", "_stride", "_state", "_slices", "_batches")  # empty at a barrier
 
     def __init__(self, name: str, setup: WindowSetup, preparation: Preparation, targets: int) -> None:
         self._name = name
@@ -82,7 +86,7 @@ class WindowPreAggregationOperator(Operator):
         self._stride = 1_024
         self._sent_on = 0
         self._reached = WATERMARK_MIN
-        self._begin()
+        self._state, self._slices, self._batches = self._nothing()
 
     def open(self, context: OperatorContext) -> None:
         """Remember the clock, for dead letters."""
@@ -97,28 +101,29 @@ class WindowPreAggregationOperator(Operator):
             self._sent_on -= 1
             out.emit(batch)
             return
-        if not batch.frame.height or not self._is_plain(batch.frame):
+        ticks = self._plain_ticks(batch.frame)
+        if ticks is None:
             out.emit(batch)
             return
         frame, rows = self._preparation.run(batch, self._context, out)
         if not frame.height:
             return
-        groups = self._groups(frame, out)
+        groups = self._groups(frame, ticks if frame is batch.frame else self._windows.ticks(frame), out)
         if groups is None:
             out.emit(Batch(frame))
             return
         self._state.add(groups, rows)
-        self._rows += frame.height
         self._batches += 1
         if self._batches >= self._batches_max:
-            self.flush(out)
+            self._send(np.arange(len(self._slices)), out)
 
     def on_watermark(self, time: int, out: Collector) -> None:
         """Rows older than this may be late; what is put together goes first if a window of it closes."""
         extremes = {WATERMARK_MIN, WATERMARK_MAX}
         self._reached = time if time in extremes else time // self._windows.ns_per_tick
-        if self._reached >= self._closing:
-            self.flush(out)
+        closing = [each.until <= self._reached for each in self._slices.values()]
+        if any(closing):
+            self._send(np.flatnonzero(closing), out)
         out.watermark(time)
 
     def on_end(self, port: int, out: Collector) -> None:
@@ -127,20 +132,33 @@ class WindowPreAggregationOperator(Operator):
 
     def flush(self, out: Collector) -> None:
         """Send on what is put together."""
-        if not self._rows:
+        sent_on = self._sent_on
+        self._send(np.arange(len(self._slices)), out)
+        self._sent_on = sent_on  # it came too soon to say whether anything was gained
+
+    def state_size(self) -> StateSize:
+        """What is put together, and the numbers of keys."""
+        return StateSize(0, self._index.memory_bytes + self._state.size().bytes)
+
+    def _send(self, places: RowNumbers, out: Collector) -> None:
+        """Send on the groups of some slices, and go on with those of the others."""
+        filled, keys = self._state.filled(), self._stride
+        going = np.zeros(len(self._slices), np.bool_)
+        going[places] = True
+        leaves = going[filled // keys]
+        filled, staying = filled[leaves], filled[~leaves]
+        if not len(filled):
             return
-        filled = np.flatnonzero(self._state.counts(np.arange(len(self._times) * self._stride)))
-        if len(filled) * _GAIN_MIN > self._rows:
+        rows = int(self._state.counts(filled).sum())
+        if len(filled) * _GAIN_MIN > rows:
             self._sent_on = _BATCHES_SENT_ON
         self._know_keys()
-        of_whom = self._owners[filled % self._stride]
+        of_whom = self._owners[filled % keys]
         filled = filled[np.argsort(of_whom, kind="stable")]
-        keys = rows_at(self._keys, filled % self._stride)
-        samples = pl.concat(self._times, rechunk=True)
-        physical = samples.to_physical().to_numpy()[filled // self._stride]
-        times = pl.Series(self._time, physical).cast(samples.dtype)
-        frame = keys.hstack([times]).hstack(named_values(self._state.partials(filled)))
-        self._begin()
+        times = _repeated([each.time for each in self._slices.values()], filled // keys)
+        values = named_values(self._state.partials(filled))
+        frame = rows_at(self._keys, filled % keys).hstack([times]).hstack(values)
+        self._go_on(staying, going)
         if frame.height <= BATCH_ROWS_MAX:
             shares = np.bincount(of_whom, minlength=self._targets)
             out.emit(Batch(frame, shares=tuple(shares.tolist())))
@@ -148,9 +166,18 @@ class WindowPreAggregationOperator(Operator):
         for part in frame.iter_slices(BATCH_ROWS_MAX):
             out.emit(Batch(part))
 
-    def state_size(self) -> StateSize:
-        """What is put together, and the numbers of keys."""
-        return StateSize(0, self._index.memory_bytes + self._state.size().bytes)
+    def _go_on(self, groups: RowNumbers, gone: npt.NDArray[np.bool_]) -> None:
+        """Keep some groups, when the slices of the others have gone."""
+        before, slices, keys = self._state, self._slices, self._stride
+        self._state, self._slices, self._batches = self._nothing()
+        if not len(groups):
+            return
+        self._slices = {start: each for at, (start, each) in enumerate(slices.items()) if not gone[at]}
+        numbers = np.full(len(gone) * keys, -1, np.intp)
+        places = np.cumsum(~gone) - 1
+        numbers[groups] = places[groups // keys] * keys + groups % keys
+        self._state.absorb(before, numbers)
+        self._batches = 1
 
     def _know_keys(self) -> None:
         """All keys by their numbers, in one piece, and who owns each."""
@@ -159,23 +186,22 @@ class WindowPreAggregationOperator(Operator):
             self._owners = np.concatenate([self._owners, owners(new, self._targets)])
             self._keys = pl.concat([self._keys, new], rechunk=True)
 
-    def _begin(self) -> None:
-        """Nothing is put together."""
-        self._state = AggregateState(self._setup.aggregation)
-        self._slices: dict[int, int] = {}
-        self._times: list[pl.Series] = []
-        self._rows = self._batches = 0
-        self._closing = WATERMARK_MAX
+    def _nothing(self) -> tuple[AggregateState, dict[int, _Slice], int]:
+        """What there is when nothing is put together: groups, slices, batches."""
+        return AggregateState(self._setup.aggregation), {}, 0
 
-    def _is_plain(self, frame: pl.DataFrame) -> bool:
-        """Whether each row is in a window for sure, or will be refused."""
-        if BEHIND in frame.columns or WEIGHT in frame.columns or self._windows.unknown(frame) is not None:
-            return False
-        return int(self._windows.ticks(frame).min()) >= self._reached
+    def _plain_ticks(self, frame: pl.DataFrame) -> Ticks | None:
+        """The times of rows, if each is in a window for sure, or will be refused."""
+        if not frame.height or BEHIND in frame.columns or WEIGHT in frame.columns:
+            return None
+        if self._windows.unknown(frame) is not None:
+            return None
+        ticks = self._windows.ticks(frame)
+        return ticks if int(ticks.min()) >= self._reached else None
 
-    def _groups(self, frame: pl.DataFrame, out: Collector) -> Slots | None:
+    def _groups(self, frame: pl.DataFrame, ticks: Ticks, out: Collector) -> Slots | None:
         """The number of the group of each row; `None` where there are too many, or some rows are in no window."""
-        cut = self._windows.cut(self._windows.ticks(frame))
+        cut = self._windows.cut(ticks)
         if cut.outside is not None or len(cut.slices) > _SLICES_MAX:
             return None
         if len(self._index) > _KEYS_MAX:
@@ -183,12 +209,12 @@ class WindowPreAggregationOperator(Operator):
             self._index, self._sent_on = KeyIndex(self._key), _BATCHES_SENT_ON
             self._keys, self._owners = self._keys.clear(), self._owners[:0]
             return None
-        slots = self._index.slots(frame.select(self._key.names()))
+        slots = self._index.slots(picked(frame, self._key.names()))
         stride = self._stride
         while len(self._index) > stride:
             stride *= 2
         new = sum(start not in self._slices for start in cut.slices.tolist())
-        if stride != self._stride or (len(self._times) + new) * stride > max(_GROUPS_MAX, new * stride):
+        if stride != self._stride or (len(self._slices) + new) * stride > max(_GROUPS_MAX, new * stride):
             self.flush(out)
             self._stride = stride
         codes = None if cut.codes is None else cut.codes.astype(np.intp)
@@ -198,15 +224,22 @@ class WindowPreAggregationOperator(Operator):
         return slots + (places * np.int32(stride)).astype(np.int32)[codes]
 
     def _places(self, slices: Ticks, codes: Codes | None, times: pl.Series) -> Slots:
-        """The number of each slice among those that are put together; new ones get one, and a time that is in them."""
-        places = np.empty(len(slices), np.int32)
-        for number, start in enumerate(slices.tolist()):
-            if start not in self._slices:
-                row = 0 if codes is None else int(np.argmax(codes == number))
-                self._slices[start] = len(self._times)
-                self._times.append(times[row : row + 1])
-            places[number] = self._slices[start]
+        """The number of each slice among those that are put together; new ones get one."""
         spans = self._windows.around(slices)
         first, _ = spans.over(slices)
-        self._closing = min(self._closing, int(spans.high[first].min()))
-        return places
+        for number, (start, until) in enumerate(
+            zip(slices.tolist(), spans.high[first].tolist(), strict=True)
+        ):
+            if start not in self._slices:
+                row = 0 if codes is None else int(np.argmax(codes == number))
+                self._slices[start] = _Slice(times[row : row + 1], until)
+        place_of = {start: place for place, start in enumerate(self._slices)}
+        return np.array([place_of[start] for start in slices.tolist()], np.int32)
+
+
+def _repeated(samples: list[pl.Series], places: npt.NDArray[np.signedinteger]) -> pl.Series:
+    """For each place the value of that sample; each sample has one."""
+    first = int(places[0])
+    if (places == first).all():
+        return samples[first].new_from_index(0, len(places))
+    return pl.concat(samples, rechunk=True)[as_index(places)]

@@ -176,6 +176,10 @@ class AggregateState(ByGroup):
         numbers = self._numbers(groups)
         return self._counts[numbers]
 
+    def filled(self) -> Groups:
+        """The groups that hold rows, in order."""
+        return np.flatnonzero(self._counts)
+
     def size(self) -> StateSize:
         """How many rows or groups are kept, and about how much memory they take."""
         rows = sum(each.rows for each in self._kept)
