@@ -1,5 +1,7 @@
 """Sharing rows out among the instances of an operator, by key group."""
 
+from itertools import accumulate
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -10,6 +12,9 @@ from streame.state.index import KeyIndex
 from streame.state.rows import rows_at
 
 _REMEMBERED_KEYS = 1_000_000
+
+_FEW_TARGETS = 8
+"""The rows of so many targets are found sooner one target after the other than by sorting."""
 
 Targets = npt.NDArray[np.uint8]
 
@@ -42,16 +47,13 @@ class Partitioner:
             frame: rows with the key columns.
         """
         targets = self._targets_of(picked(frame, self._key))
-        counts = np.bincount(targets, minlength=self._targets)
-        if counts.max() == frame.height:
-            return [frame if count else frame.clear() for count in counts.tolist()]
         in_order = bool((targets[1:] >= targets[:-1]).all())
+        if not in_order and self._targets <= _FEW_TARGETS:
+            return [rows_at(frame, np.flatnonzero(targets == each)) for each in range(self._targets)]
+        counts = np.bincount(targets, minlength=self._targets).tolist()
         by_target = frame if in_order else rows_at(frame, np.argsort(targets, kind="stable"))
-        starts = np.cumsum(counts) - counts
-        return [
-            by_target.slice(start, count)
-            for start, count in zip(starts.tolist(), counts.tolist(), strict=True)
-        ]
+        starts = accumulate(counts, initial=0)
+        return [by_target.slice(start, count) for start, count in zip(starts, counts, strict=False)]
 
     def _targets_of(self, keys: pl.DataFrame) -> Targets:
         """The target of each key."""
@@ -61,7 +63,7 @@ class Partitioner:
             if len(self._index) > known:
                 new = self._index.keys(np.arange(known, len(self._index)))
                 self._target_of_slot = np.concatenate([self._target_of_slot, self._target(new)])
-            return self._target_of_slot[slots]
+            return self._target_of_slot.take(slots)
         slots = self._index.find(keys)
         targets = self._target_of_slot[slots]
         unknown = np.flatnonzero(slots < 0)

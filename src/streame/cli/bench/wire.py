@@ -1,4 +1,4 @@
-"""Rows from one process to another over a link: with mutual TLS, and without."""
+"""Rows that are shared out by key and go to another process over a link: with mutual TLS, and without."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -21,7 +21,7 @@ def _link(*, secure: bool) -> Callable[[int, Path], Work]:
 CASES = (
     Case(
         "wire-raw",
-        "four columns from one process to another, batches of 8,192",
+        "four columns, shared out by key for two instances in another process, batches of 65,536",
         streame=_link(secure=True),
         peer=_link(secure=False),
         peer_name="without TLS",

@@ -21,14 +21,18 @@ from streame.cluster.session import Session
 from streame.cluster.transport import DataServer, connect
 from streame.core.clock import SystemClock
 from streame.core.messages import END_OF_STREAM, Batch, EndOfStream
+from streame.runtime.outputs import ChannelOutput
+from streame.runtime.partition import Partitioner
 
-CLUSTER, CHANNEL = "bench", "orders"
+CLUSTER = "bench"
+CHANNELS = ("orders/0", "orders/1")
 SENDER, RECEIVER = (Identity(CLUSTER, "node", name) for name in ("sender", "receiver"))
 ATTEMPT = Attempt(1, 1)
-BATCH_ROWS = 8_192
-DISTINCT_ROWS = 128 * BATCH_ROWS
+BATCH_ROWS = 65_536
+DISTINCT_ROWS = 16 * BATCH_ROWS
 WAIT_S = 60.0
-COLUMNS = ("ts", "user_id", "item", "price")
+KEY = "user_id"
+COLUMNS = ("ts", KEY, "item", "price")
 
 
 def batches() -> list[pl.DataFrame]:
@@ -48,9 +52,9 @@ def receiving(rows: int, folder: Path, *, secure: bool) -> Work:
     with TemporaryDirectory(dir=folder) as place:
         files = _files(Path(place)) if secure else {}
         tls = files.get(RECEIVER.name)
-        inbox = RemoteInbox([0], [None])
-        columns = ChannelColumns.of(batches()[0].schema, None, CHANNEL)
-        inputs = {CHANNEL: Input(SENDER.name, inbox, 0, columns)}
+        inbox = RemoteInbox([0, 0], [None, None])
+        columns = ChannelColumns.of(batches()[0].schema, None, "orders")
+        inputs = {name: Input(SENDER.name, inbox, at, columns) for at, name in enumerate(CHANNELS)}
         session = Session(ATTEMPT, [SENDER.name], inputs, lambda _: inbox.close())
         server = DataServer("127.0.0.1:0", CLUSTER, tls)
         server.serve(session)
@@ -63,9 +67,11 @@ def receiving(rows: int, folder: Path, *, secure: bool) -> Work:
     def work() -> Outcome:
         assert sender.stdin is not None
         print("go", file=sender.stdin, flush=True)
-        taken, total = 0, 0.0
-        while (found := inbox.take(WAIT_S)) is not None and not isinstance(found[1], EndOfStream):
-            if isinstance(found[1], Batch):
+        taken, total, open_channels = 0, 0.0, len(CHANNELS)
+        while open_channels and (found := inbox.take(WAIT_S)) is not None:
+            if isinstance(found[1], EndOfStream):
+                open_channels -= 1
+            elif isinstance(found[1], Batch):
                 taken += found[1].frame.height
                 total += float(found[1].frame["price"].sum())
         session.finish(WAIT_S)
@@ -89,11 +95,13 @@ def _send(port: str, count: str, folder: str) -> None:
     )
     session = Session(ATTEMPT, [RECEIVER.name], {}, lambda _: None)
     link = connect(f"127.0.0.1:{port}", SENDER, RECEIVER, session, tls, WAIT_S)
-    channel = link.sender(CHANNEL, ChannelColumns.of(frames[0].schema, None, CHANNEL))
+    columns = ChannelColumns.of(frames[0].schema, None, "orders")
+    partitioner = Partitioner(pl.Schema({KEY: frames[0].schema[KEY]}), len(CHANNELS))
+    output = ChannelOutput([(link.sender(name, columns), 0) for name in CHANNELS], partitioner)
     sys.stdin.readline()
     for number in range(int(count)):
-        channel.put(0, Batch(frames[number % len(frames)].clone()))
-    channel.put(0, END_OF_STREAM)
+        output.send(Batch(frames[number % len(frames)]))
+    output.tell(END_OF_STREAM)
     session.finish(WAIT_S)
 
 
