@@ -3,9 +3,9 @@
 import sys
 
 from streame.cluster.etcd.client import EtcdClient
-from streame.cluster.etcd.election import campaign
 from streame.cluster.etcd.lease import LeaseKeeper
 from streame.cluster.etcd.settings import EtcdSettings
+from tests.cluster.campaign import campaign
 
 
 def main(endpoint: str, key: str, name: str) -> None:

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from streame.cluster.etcd.election import Leadership, campaign, resign
+from streame.cluster.etcd.election import Leadership, resign
 from streame.cluster.etcd.interface import Etcd
 from streame.cluster.log import ClusterLog
 from streame.storage.objects import ObjectStore, Patience
 from streame.testing.memory_etcd import MemoryEtcd
+from tests.cluster.campaign import campaign
 from tests.storage.memory_bucket import MemoryBucket
 
 QUICK = Patience(seconds=20, pause=0.0005, pause_max=0.002)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from streame.cluster.etcd.client import PAGE_KEYS, EtcdClient
-from streame.cluster.etcd.election import Leadership, Observer, campaign, resign
+from streame.cluster.etcd.election import Leadership, resign
 from streame.cluster.etcd.interface import (
     OPERATIONS_MAX,
     Compare,
@@ -25,6 +25,7 @@ from streame.cluster.etcd.interface import (
 from streame.cluster.etcd.swap import NotSwapped, Swap, Swapped, carry_out
 from streame.errors import Compacted, EtcdError, LeaseLost, RequestTooLarge
 from streame.testing.memory_etcd import MemoryEtcd
+from tests.cluster.campaign import Observer, campaign
 from tests.cluster.worlds import World, put, taken
 from tests.services.etcd import EtcdServers
 

@@ -10,7 +10,6 @@ from grpc import StatusCode
 from streame.cluster.etcd import rpc_pb2 as rpc
 from streame.cluster.etcd import wire
 from streame.cluster.etcd.calls import ATTEMPT_S_MAX, ATTEMPT_S_MIN, attempt_time_s, attempts
-from streame.cluster.etcd.election import campaign
 from streame.cluster.etcd.failures import Elsewhere, NewToken, Refused, judge
 from streame.cluster.etcd.interface import Compare, Delete, Field, Put, Transaction
 from streame.cluster.etcd.lease import (
@@ -45,6 +44,7 @@ from streame.errors import (
     Unknown,
 )
 from streame.testing.memory_etcd import Fault, MemoryEtcd
+from tests.cluster.campaign import campaign
 from tests.cluster.worlds import put
 
 

@@ -12,11 +12,11 @@ from contextlib import suppress
 import pytest
 
 from streame.cluster.etcd.client import EtcdClient
-from streame.cluster.etcd.election import campaign
 from streame.cluster.etcd.interface import Compare, Event, Field, Put, Transaction, Watch
 from streame.cluster.etcd.lease import LeaseKeeper
 from streame.cluster.etcd.swap import Swap, Swapped, carry_out
 from streame.errors import EtcdUnavailable, LeaseLost, Unknown
+from tests.cluster.campaign import campaign
 from tests.cluster.worlds import put, taken
 from tests.services.etcd import EtcdServers, until
 

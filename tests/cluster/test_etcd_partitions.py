@@ -12,13 +12,14 @@ from itertools import pairwise
 import pytest
 
 from streame.cluster.etcd.client import EtcdClient
-from streame.cluster.etcd.election import campaign, resign
+from streame.cluster.etcd.election import resign
 from streame.cluster.etcd.interface import Compare, Event, Field, Put, Transaction, Watch
 from streame.cluster.etcd.lease import LeaseKeeper
 from streame.cluster.etcd.swap import NotSwapped, Swap, Swapped, carry_out
 from streame.errors import EtcdUnavailable, LeaseLost, Unknown
 from streame.testing.lines import Line
 from streame.testing.tcp_proxy import TcpProxy
+from tests.cluster.campaign import campaign
 from tests.cluster.conftest import started
 from tests.cluster.etcd_net import Loss, Net, net_to
 from tests.cluster.netns import hosts, why_not
