@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -22,7 +23,7 @@ from streame.state.checkpoint.local import LocalCheckpoints
 from streame.state.checkpoint.objects import checkpoints_on_s3
 from streame.state.checkpoint.outbox import file_name
 from streame.state.checkpoint.plan_difference import check_plan
-from streame.state.checkpoint.savepoints import Check
+from streame.state.checkpoint.savepoints import LOGS, Check
 from streame.state.checkpoint.store import CheckpointStore
 from streame.storage.disk import LocalDisk
 from streame.storage.log import Log
@@ -114,7 +115,7 @@ def _readable_again(writes: Sequence[Write], place: str) -> tuple[Write, ...]:
                 f"source {source!r} cannot be read again, so its rows go through a log, which needs a disk; keep the "
                 "checkpoints in a directory"
             )
-        return Log(LocalDisk(folder.absolute()), f"wal/{file_name(source)}")
+        return Log(LocalDisk(folder.absolute()), f"{LOGS}/{file_name(source)}")
 
     return readable_again(writes, open_log)
 
@@ -142,6 +143,11 @@ def readable_again(writes: Sequence[Write], open_log: Callable[[str], RowLog]) -
         raise
 
 
+def savepoint_folder(savepoint: str | os.PathLike[str]) -> Path:
+    """The folder of a savepoint; it is always on a disk."""
+    return local_folder(savepoint, where="savepoint").absolute()
+
+
 def open_store(
     place: str, job: str, savepoint: str | os.PathLike[str] | None, check: Check
 ) -> CheckpointStore:
@@ -153,7 +159,7 @@ def open_store(
         savepoint: the folder of a savepoint to begin from.
         check: raises when the job cannot go on with the plan of the savepoint.
     """
-    begin = None if savepoint is None else local_folder(savepoint, where="savepoint").absolute()
+    begin = None if savepoint is None else savepoint_folder(savepoint)
     folder = folder_or_objects(place, where="checkpoints")
     if isinstance(folder, str):
         return checkpoints_on_s3(folder, job, os.environ, savepoint=begin, check=check)

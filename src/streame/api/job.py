@@ -195,11 +195,8 @@ class Job:
         scans = [node for node in walk(*self._writes) if isinstance(node, Scan)]
         names = [scan.name for scan in scans], [write.name for write in self._writes]
         if cluster is not None:
-            if savepoint is not None:
-                raise PlanError(
-                    "savepoint= and cluster=: a job in a cluster cannot begin from a savepoint yet"
-                )
-            together = program(self.name, writes, config, allow_dropped_state, _errors_sink(errors))
+            beginning = Beginning(savepoint, allow_dropped_state)
+            together = program(self.name, writes, config, beginning, _errors_sink(errors))
             return JobHandle(self.name, cluster.start(together), *names, self._loops())
         if small := kept_in_etcd(writes):
             raise PlanError(

@@ -1,8 +1,8 @@
 """A job as a program that many nodes run together."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
-from streame.api.checkpoints import readable_again, run_settings
+from streame.api.checkpoints import Beginning, readable_again, run_settings, savepoint_folder
 from streame.core.config import Config
 from streame.io.logged import StandbySource
 from streame.io.sink import Sink
@@ -18,7 +18,7 @@ def program(
     name: str,
     writes: Sequence[Write],
     config: Config,
-    allow_dropped: Collection[str],
+    beginning: Beginning,
     errors: Callable[[], Sink] | None,
 ) -> Program:
     """A job as a program.
@@ -27,7 +27,7 @@ def program(
         name: the job's name.
         writes: its sinks, optimized.
         config: its settings.
-        allow_dropped: names of operators whose state may be given up.
+        beginning: from which state it begins.
         errors: makes the sink of all dead letters.
 
     Raises:
@@ -62,7 +62,8 @@ def program(
         program_digest(writes, config),
         config,
         run_settings(config),
-        tuple(allow_dropped),
+        tuple(beginning.allow_dropped),
+        None if beginning.savepoint is None else savepoint_folder(beginning.savepoint),
         kept_in_etcd(writes),
         check,
         graph,

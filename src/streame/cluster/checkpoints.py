@@ -127,7 +127,7 @@ def read_manifest(store: ObjectStore, pointer: Pointer, job: str) -> Manifest:
         content = store.get(pointer.path)
     except FileNotFoundError:
         content = b""
-    if len(content) != pointer.size or _digest(content) != pointer.digest:
+    if len(content) != pointer.size or manifest_digest(content) != pointer.digest:
         raise CheckpointDamaged(
             f"{store.where}: {pointer.path}, the manifest of checkpoint {pointer.number}, is "
             f"{'not what was decided' if content else 'not there'}; restore it, or go on from a savepoint in another place"
@@ -230,7 +230,12 @@ class ClusterCheckpoints(CheckpointStore):
         failpoint("C4.after")
         self._decide(
             Pointer(
-                number, self._attempt, f"{folder}/MANIFEST", _digest(content), len(content), self._before()
+                number,
+                self._attempt,
+                f"{folder}/MANIFEST",
+                manifest_digest(content),
+                len(content),
+                self._before(),
             )
         )
         failpoint("C5.after")
@@ -354,5 +359,6 @@ def _alone(pointer: Pointer) -> Pointer:
     return Pointer(pointer.number, pointer.attempt, pointer.path, pointer.digest, pointer.size)
 
 
-def _digest(content: bytes) -> str:
+def manifest_digest(content: bytes) -> str:
+    """What a pointer says of a manifest."""
     return blake2b(content, digest_size=32).hexdigest()

@@ -15,6 +15,7 @@ from streame.cluster.etcd.settings import EtcdSettings
 from streame.cluster.identity import Identity
 from streame.cluster.node import Node
 from streame.cluster.part import Surroundings
+from streame.cluster.savepoints import begin_from
 from streame.cluster.security import Tls, host_of, refuse_insecure
 from streame.cluster.status import (
     VERSION,
@@ -33,6 +34,7 @@ from streame.core.metrics import CheckpointMetrics, OperatorMetrics
 from streame.errors import ClusterError, PlanError, StreameError
 from streame.runtime.local import State
 from streame.runtime.runner import Program, Run
+from streame.state.checkpoint.plan_difference import check_plan
 from streame.storage.folder_bucket import FolderBucket
 from streame.storage.objects import ObjectStore, new_owner
 from streame.storage.s3 import S3Bucket
@@ -161,6 +163,9 @@ class Cluster:
             )
             etcd.get(place.keys.leader, timeout_s=REACH_S)  # who is not let in is told so at once
             place.settle(new_owner().replace("/", "-"))
+            if program.savepoint is not None:
+                allowed = tuple(program.allow_dropped)
+                begin_from(place, program.savepoint, lambda before: check_plan(before, program.plan, allowed))
             server = DataServer(self.listen or self.address, self.name, self.tls)
         except BaseException:
             etcd.close()

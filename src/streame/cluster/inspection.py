@@ -1,5 +1,6 @@
 """A look at a cluster from outside: what etcd has of it, and what its nodes say when they are asked."""
 
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,8 @@ from urllib.parse import unquote
 
 import msgspec
 
+from streame.cluster.checkpoints import Place
+from streame.cluster.cluster import open_place
 from streame.cluster.etcd.client import EtcdClient
 from streame.cluster.etcd.interface import (
     Compare,
@@ -25,6 +28,7 @@ from streame.cluster.etcd.interface import (
 from streame.cluster.etcd.settings import EtcdSettings
 from streame.cluster.identity import Identity
 from streame.cluster.report import VERSION, ClusterReport, report_job
+from streame.cluster.savepoints import make_savepoint
 from streame.cluster.security import Tls
 from streame.cluster.status import NodeStatus, decode_status
 from streame.cluster.transport import ask_status
@@ -164,6 +168,22 @@ class Inspection:
                 + (f"there are {', '.join(there)}" if there else "no node is there at the moment")
             )
         return [each for each in found if self._say_drain(each)]
+
+    def make_savepoint(self, job: str, checkpoints: str, target: Path) -> int:
+        """Copy the last checkpoint of a job to a new folder; returns its number. The job may be running.
+
+        Args:
+            job: its name.
+            checkpoints: where it keeps them, as its nodes were told.
+            target: the new folder.
+
+        Raises:
+            CheckpointError: when there is no checkpoint that can be copied, or something is in the new folder.
+            ClusterError: when etcd does not answer, or there is no such job.
+        """
+        self.views(job)
+        store = open_place(checkpoints, os.environ)
+        return make_savepoint(Place(store, self._etcd, Keys(self._cluster, job), job), target)
 
     def await_end(self, drained: Sequence[Drained], timeout_s: float) -> bool:
         """Wait until nodes have ended; whether they have."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from streame.core.config import Config
@@ -58,6 +59,7 @@ class Program:
         config: its settings.
         settings: what else a checkpoint says of the run.
         allow_dropped: names of operators whose state may be given up.
+        savepoint: the folder of a savepoint to begin from where there is no checkpoint yet.
         check: finds out whether it can run on many nodes; raises `PlanError`.
         graph: makes the physical graph for some settings, with the logs of sources that cannot be read again; without
             those nothing may be read.
@@ -72,6 +74,7 @@ class Program:
     config: Config
     settings: Mapping[str, Json]
     allow_dropped: Collection[str]
+    savepoint: Path | None
     in_etcd: Collection[str]
     check: Callable[[], None]
     graph: Callable[[Config, LogOf | None], Graph]

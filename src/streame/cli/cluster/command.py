@@ -1,4 +1,4 @@
-"""`streame cluster`: look at a cluster, and take nodes out of it."""
+"""`streame cluster`: look at a cluster, take nodes out of it, and copy the checkpoints of its jobs."""
 
 import json
 from contextlib import closing
@@ -25,13 +25,14 @@ from streame.cli.failure import ExitCode, told
 from streame.cli.run import Traceback
 from streame.core.cluster_settings import load_cluster_settings
 from streame.core.durations import duration_us
+from streame.core.locations import local_folder
 
 Job = Annotated[str | None, typer.Option(metavar="NAME", help="Only this job.", show_default="all")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 app = typer.Typer(
     name="cluster",
-    help="Look at a cluster, and take nodes out of it.",
+    help="Look at a cluster, take nodes out of it, and make savepoints.",
     no_args_is_help=True,
 )
 
@@ -98,6 +99,43 @@ def drain(
             _console().print(_outcome(node, jobs, timeout, ended=ended))
         if ended is False:
             raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command()
+def savepoint(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="The name of a job.", show_default=False)],
+    checkpoints: Annotated[
+        str,
+        typer.Argument(
+            metavar="DIR",
+            help="Its checkpoints, a folder or an s3:// URL, as its nodes know them.",
+            show_default=False,
+        ),
+    ],
+    target: Annotated[str, typer.Argument(metavar="NEW_DIR", help="The savepoint; a new folder.")],
+    etcd: Etcd = None,
+    cluster_name: ClusterName = None,
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    etcd_user: EtcdUser = None,
+    etcd_password_file: EtcdPasswordFile = None,
+    as_json: AsJson = False,
+    traceback: Traceback = False,
+) -> None:
+    """Copy the last checkpoint of a job to a new folder, from which a job can begin; this one may be running.
+
+    `streame node --savepoint` begins from it, and `streame run --savepoint` in one process.
+    """
+    with told(with_traceback=traceback):
+        folder = local_folder(target, where="NEW_DIR")
+        look = _opened(etcd, cluster_name, tls_ca, tls_certificate, tls_key, etcd_user, etcd_password_file)
+        with closing(look):
+            number = look.make_savepoint(job, checkpoints, folder)
+        if as_json:
+            print(json.dumps({"version": 1, "job": job, "checkpoint": number, "savepoint": str(folder)}))
+        else:
+            _console().print(f"checkpoint {number} copied to {target}")
 
 
 def _outcome(node: str, jobs: str, timeout: str, *, ended: bool | None) -> str:

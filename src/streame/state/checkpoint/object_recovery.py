@@ -189,7 +189,9 @@ def _begin(place: Place, savepoint: Savepoint) -> Owned:
         raise CheckpointError(
             f"{place.store.where}: a job has begun there already, without this savepoint; give it a prefix of its own"
         )
-    return Owned(place.epoch, place.owner, savepoint.copy_to(place.store, place.epoch))
+    return Owned(
+        place.epoch, place.owner, savepoint.copy_to(place.store, f"state/{savepoint.number}/{place.epoch}.0")
+    )
 
 
 def _resume(place: Place, found: FoundObjects) -> int:

@@ -1,7 +1,7 @@
 """Savepoints: a checkpoint copied to a folder of its own, with all that it needs, from which a job can be started."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -20,7 +20,7 @@ from streame.state.checkpoint.manifest import (
     chunks_of,
     encode_manifest,
 )
-from streame.state.checkpoint.outbox import READ_BYTES
+from streame.state.checkpoint.outbox import READ_BYTES, file_name
 from streame.state.checkpoint.ownership import claim
 from streame.state.checkpoint.packs import FIRST_LINE, checked_chunk
 from streame.state.checkpoint.recovery import (
@@ -38,6 +38,9 @@ Check: TypeAlias = Callable[[Json], object]
 """Raises when a job cannot go on with the plan of a checkpoint."""
 
 log = logging.getLogger("streame")
+
+LOGS = "wal"
+"""The folder with the logs of sources that cannot be read again."""
 
 _TRIES = 5
 """A running job may delete a checkpoint while it is copied; there is a newer one then."""
@@ -78,7 +81,7 @@ def copy_last(source: Disk, where: str, target: Path) -> int:
         manifest = last_checkpoint(source, where)
         release = claim(into, manifest.job, str(target))
         try:
-            copy_checkpoint(source, manifest, into)
+            copy_checkpoint(source, without_logs(manifest, source.names(LOGS)), into)
         except (CheckpointError, OSError) as error:
             if not tries_left or manifest_numbers(source)[-1:] == [manifest.number]:
                 raise CheckpointError(
@@ -118,6 +121,33 @@ def last_checkpoint(disk: Disk, where: str) -> Manifest:
             )
         case _:
             raise refused(decision, None)
+
+
+def without_logs(manifest: Manifest, logs: Collection[str]) -> Manifest:
+    """The checkpoint for whoever does not have the logs of its sources: reading goes on with a new log.
+
+    Args:
+        manifest: that of the checkpoint.
+        logs: the folders of the logs that there are, each named after its source.
+    """
+    logged = {name for name in manifest.sources if file_name(name) in logs}
+    sources = {
+        name: {**position, "splits": in_new_log(position["splits"])} if name in logged else position
+        for name, position in manifest.sources.items()
+    }
+    return replace(manifest, sources=sources)
+
+
+def in_new_log(splits: Json) -> Json:
+    """Where reading goes on, with a log that has nothing yet; rows that were in the old one alone are not in the savepoint.
+
+    Args:
+        splits: the position of a `LoggedSource`.
+    """
+    offsets = {
+        split: None if offset is None else [0, *offset[1:]] for split, offset in splits["offsets"].items()
+    }
+    return {"offsets": offsets, "read": splits["read"]}
 
 
 def copy_checkpoint(source: Files, manifest: Manifest, target: Disk) -> Manifest:

@@ -1,0 +1,108 @@
+"""Savepoints of jobs in clusters: copies of their last checkpoint, and jobs that begin from one."""
+
+import secrets
+from pathlib import Path
+
+from streame.cluster.checkpoints import Place, manifest_digest, read_manifest
+from streame.cluster.etcd.interface import Compare, Field
+from streame.cluster.etcd.swap import Swap, Swapped, carry_out
+from streame.cluster.frames import Attempt
+from streame.cluster.part_files import folder_of
+from streame.cluster.view import Pointer, decode, encode
+from streame.errors import CheckpointError
+from streame.state.checkpoint.manifest import Manifest, encode_manifest
+from streame.state.checkpoint.object_savepoints import Savepoint
+from streame.state.checkpoint.ownership import claim
+from streame.state.checkpoint.savepoints import LOGS, Check, copy_checkpoint, tell_passed_over, without_logs
+from streame.storage.disk import LocalDisk
+
+DECIDE_S = 10.0
+
+_TRIES = 5
+"""A running job may delete a checkpoint while it is copied; there is a newer one then."""
+
+
+def make_savepoint(place: Place, target: Path) -> int:
+    """Copy the last checkpoint of a job to a new folder; returns its number. The job may be running.
+
+    Args:
+        place: where the job keeps what lasts.
+        target: the new folder: it may be moved, kept as long as you like, and given to a job to start from, in a
+            cluster or in one process.
+
+    Raises:
+        CheckpointError: when there is no checkpoint that can be copied, or something is in the new folder.
+    """
+    into = LocalDisk(target)
+    if into.names(""):
+        raise CheckpointError(f"{target}: there is something already; a savepoint needs a new folder")
+    for tries_left in reversed(range(_TRIES)):
+        manifest = _last(place)
+        if manifest is None:
+            raise CheckpointError(
+                f"job {place.job!r} has no checkpoint in this cluster; give the name of a job that has made one"
+            )
+        release = claim(into, place.job, str(target))
+        try:
+            logs = {path.split("/")[1] for path in place.store.names(LOGS)}
+            copy_checkpoint(place.files, without_logs(manifest, logs), into)
+        except (CheckpointError, OSError) as error:
+            newer = _last(place)
+            if not tries_left or newer is None or newer.number == manifest.number:
+                raise CheckpointError(
+                    f"{target}: the savepoint could not be made: {error}; remove the folder"
+                ) from error
+            for begun in ("state", "out"):
+                into.remove_directory(begun)
+        else:
+            return manifest.number
+        finally:
+            release()
+    raise AssertionError(_TRIES)
+
+
+def begin_from(place: Place, folder: Path, check: Check) -> None:
+    """Make a savepoint the first checkpoint of a job that has none.
+
+    Each node does so when it is started. What it copies has names of its own, and one transaction decides which copy counts:
+    that of the first one, while nobody leads and there is no checkpoint.
+
+    Args:
+        place: where the job keeps what lasts.
+        folder: of the savepoint.
+        check: raises when the job cannot go on with the plan of the savepoint.
+
+    Raises:
+        CheckpointError: when the savepoint cannot be used, or the job has begun without it.
+    """
+    if _has_begun(place, folder):
+        return
+    savepoint = Savepoint.at(folder, place.job, check)
+    attempt = Attempt(0, secrets.randbits(48))  # before that of any leader
+    stem = folder_of(savepoint.number, attempt)
+    content = encode_manifest(savepoint.copy_to(place.store, f"{stem}/0"))
+    place.store.put_new(f"{stem}/MANIFEST", content)
+    pointer = Pointer(savepoint.number, attempt, f"{stem}/MANIFEST", manifest_digest(content), len(content))
+    nobody_leads = Compare(place.keys.leader, Field.MOD_REVISION, 0)
+    swap = Swap(place.keys.pointer, encode(pointer), expected=0, guards=(nobody_leads,))
+    if not isinstance(carry_out(place.etcd, swap, timeout_s=DECIDE_S), Swapped) and not _has_begun(
+        place, folder
+    ):
+        raise CheckpointError(
+            f"{folder}: the job runs already, and did not begin from this savepoint; stop its nodes, and start all of them "
+            "with it"
+        )
+
+
+def _has_begun(place: Place, folder: Path) -> bool:
+    """Whether the job has a checkpoint; then it is told that it goes on from that."""
+    last = _last(place)
+    if last is not None:
+        tell_passed_over(folder, place.store.where, last.number, last)
+    return last is not None
+
+
+def _last(place: Place) -> Manifest | None:
+    """The last checkpoint that was decided."""
+    found = place.etcd.get(place.keys.pointer).entry
+    return None if found is None else read_manifest(place.store, decode(Pointer, found), place.job)
