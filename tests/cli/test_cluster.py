@@ -6,9 +6,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from streame.cli.cluster.options import etcd_tls_of, tls_of
 from streame.cli.cluster.text import duration, show, spans
 from streame.cli.main import app
 from streame.cluster.report import ClusterReport, report_job
+from streame.cluster.security import Tls
+from streame.core.cluster_settings import load_cluster_settings
 from tests.cluster.test_report import LEADER, RUNNING, WORKER
 
 JOB = """
@@ -41,6 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             ("node", "shop.py:closure", *NODE[2:], "--insecure", "--checkpoints", "ck"),
             "uses 'rate' from the function around it",
         ),
+        ((*NODE, "--insecure", "--listen", "0.0.0.0:0"), "0.0.0.0"),
         (("cluster", "status"), "no address of etcd is given"),
         (("cluster", "status", "--etcd", "etcd-1:2379"), "without a CA file only loopback addresses"),
         (("cluster", "drain", "a", "--etcd", "127.0.0.1:1", "--timeout", "soon"), "--timeout"),
@@ -49,6 +53,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_does_not_fit_is_told_before_anything_starts(arguments: tuple[str, ...], error: str) -> None:
     done = CliRunner().invoke(app, arguments)
     assert (done.exit_code, error in done.stderr) == (2, True), done.stderr
+
+
+def test_a_node_may_listen_elsewhere_and_have_files_of_its_own_for_etcd() -> None:
+    names = {
+        f"{of}tls_{name}": Path(f"{of}{name}")
+        for of in ("", "etcd_")
+        for name in ("ca", "certificate", "key")
+    }
+    files = {name: str(path) for name, path in names.items()}
+    settings = load_cluster_settings({"etcd": "e:1", "address": "a:1", "listen": "0.0.0.0:2", **files}, {})
+    assert etcd_tls_of(settings) == Tls(Path("etcd_ca"), Path("etcd_certificate"), Path("etcd_key"))
+    assert tls_of(settings) == Tls(Path("ca"), Path("certificate"), Path("key"))
+    assert settings.listen == "0.0.0.0:2"
 
 
 def test_an_etcd_that_does_not_answer_is_told_of() -> None:

@@ -46,6 +46,7 @@ def test_members_of_etcd_may_be_one_text_and_files_are_paths() -> None:
         ("", {"STREAME_INSECURE": "maybe"}, "the setting 'insecure' in the environment is 'maybe'; give true or false"),
         ("", {"STREAME_NODE": ""}, "the setting 'node' in the environment is ''; give a text"),
         ("", {"STREAME_TLS_CA": "ca.pem"}, "tls_ca is given, but not tls_certificate, tls_key; give all three"),
+        ("", {"STREAME_ETCD_TLS_KEY": "key"}, "etcd_tls_key is given, but not etcd_tls_ca, etcd_tls_certificate;"),
     ],
 )  # fmt: skip
 def test_wrong_settings_say_where_they_are(text: str, environment: dict[str, str], error: str) -> None:

@@ -81,6 +81,7 @@ class Inspection:
         tls: Tls | None,
         user: str | None,
         password_file: Path | None,
+        etcd_tls: Tls | None = None,
     ) -> Self:
         """Of a cluster that is reached as its nodes reach it.
 
@@ -94,11 +95,12 @@ class Inspection:
                 raise PlanError(
                     f"{tls.certificate}: is a certificate of {found.uri}, and not of cluster {cluster!r}"
                 )
+        files = etcd_tls or tls
         settings = EtcdSettings(
             tuple(endpoints),
-            None if tls is None else tls.ca,
-            None if tls is None else tls.certificate,
-            None if tls is None else tls.key,
+            None if files is None else files.ca,
+            None if files is None else files.certificate,
+            None if files is None else files.key,
             user,
             password_file,
         )

@@ -1,7 +1,7 @@
 """The settings of a node of a cluster: arguments win over `STREAME_*` variables, which win over `[cluster]` in `streame.toml`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,16 @@ class ClusterSettings:
 
     Args:
         etcd: the members of etcd, as `HOST:PORT`.
-        address: where the node listens for the others.
+        address: where the others reach the node.
+        listen: where it listens for them, if that is another address.
         cluster_name: the name of the cluster.
         node: the name of the node.
         tls_ca: the certificate of the authority of the cluster.
         tls_certificate: that of this node or tool.
         tls_key: its key.
+        etcd_tls_ca: the certificate of the authority of etcd, if that is another one.
+        etcd_tls_certificate: that of this node or tool, for etcd.
+        etcd_tls_key: its key.
         etcd_user: a user of etcd.
         etcd_password_file: where its password is.
         insecure: whether to do without TLS.
@@ -30,11 +34,15 @@ class ClusterSettings:
 
     etcd: tuple[str, ...] = ()
     address: str | None = None
+    listen: str | None = None
     cluster_name: str = "streame"
     node: str | None = None
     tls_ca: Path | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    etcd_tls_ca: Path | None = None
+    etcd_tls_certificate: Path | None = None
+    etcd_tls_key: Path | None = None
     etcd_user: str | None = None
     etcd_password_file: Path | None = None
     insecure: bool = False
@@ -42,8 +50,9 @@ class ClusterSettings:
 
 
 SETTINGS = tuple(each.name for each in fields(ClusterSettings))
-PATHS = frozenset({"tls_ca", "tls_certificate", "tls_key", "etcd_password_file"})
 TLS = ("tls_ca", "tls_certificate", "tls_key")
+ETCD_TLS = tuple(f"etcd_{name}" for name in TLS)
+PATHS = frozenset({*TLS, *ETCD_TLS, "etcd_password_file"})
 
 _WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
@@ -81,7 +90,8 @@ def load_cluster_settings(
                 )
             if value is not None:
                 values[name] = _checked(name, value, f"the setting {name!r} {where}")
-    _check_tls(values)
+    _check_tls(values, TLS)
+    _check_tls(values, ETCD_TLS)
     return ClusterSettings(**values)
 
 
@@ -101,10 +111,10 @@ def _checked(name: str, value: Any, what: str) -> Any:
     return Path(value) if name in PATHS else os.fspath(value)
 
 
-def _check_tls(values: Mapping[str, Any]) -> None:
-    given = [name for name in TLS if name in values]
-    if given and len(given) < len(TLS):
-        missing = [name for name in TLS if name not in given]
+def _check_tls(values: Mapping[str, Any], names: Sequence[str]) -> None:
+    given = [name for name in names if name in values]
+    if given and len(given) < len(names):
+        missing = [name for name in names if name not in given]
         raise PlanError(
             f"of the TLS files {', '.join(given)} is given, but not {', '.join(missing)}; give all three"
         )

@@ -16,6 +16,7 @@ from streame.cli.cluster.options import (
     TlsCa,
     TlsCertificate,
     TlsKey,
+    etcd_tls_of,
     inspection,
     members,
     tls_of,
@@ -175,6 +176,7 @@ def _opened(
         tls_of(settings),
         settings.etcd_user,
         settings.etcd_password_file,
+        etcd_tls_of(settings),
     )
 
 

@@ -41,8 +41,16 @@ def node(
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Where this node listens, and the others reach it. [STREAME_ADDRESS]",
+            help="Where the others reach this node. [STREAME_ADDRESS]",
             show_default=False,
+        ),
+    ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where it listens for them. [STREAME_LISTEN]",
+            show_default="its address",
         ),
     ] = None,
     cluster_name: ClusterName = None,
@@ -85,6 +93,7 @@ def node(
             {
                 "etcd": etcd,
                 "address": address,
+                "listen": listen,
                 "cluster_name": cluster_name,
                 "node": node,
                 "tls_ca": tls_ca,

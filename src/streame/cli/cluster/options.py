@@ -48,7 +48,7 @@ def cluster_of(settings: ClusterSettings) -> st.Cluster:
     """
     if settings.address is None:
         raise UsageError(
-            "no address for this node is given, where it listens for the others: --address HOST:PORT, or STREAME_ADDRESS"
+            "no address for this node is given, where the others reach it: --address HOST:PORT, or STREAME_ADDRESS"
         )
     return st.Cluster(
         etcd=members(settings),
@@ -56,6 +56,8 @@ def cluster_of(settings: ClusterSettings) -> st.Cluster:
         name=settings.cluster_name,
         node=settings.node,
         tls=tls_of(settings),
+        etcd_tls=etcd_tls_of(settings),
+        listen=settings.listen,
         etcd_user=settings.etcd_user,
         etcd_password_file=settings.etcd_password_file,
         insecure=settings.insecure,
@@ -79,6 +81,14 @@ def tls_of(settings: ClusterSettings) -> st.Tls | None:
     if settings.tls_ca is None or settings.tls_certificate is None or settings.tls_key is None:
         return None
     return st.Tls(settings.tls_ca, settings.tls_certificate, settings.tls_key)
+
+
+def etcd_tls_of(settings: ClusterSettings) -> st.Tls | None:
+    """The TLS files for etcd alone, if they are given."""
+    files = settings.etcd_tls_ca, settings.etcd_tls_certificate, settings.etcd_tls_key
+    if files[0] is None or files[1] is None or files[2] is None:
+        return None
+    return st.Tls(files[0], files[1], files[2])
 
 
 def needing_cluster(load: Callable[[], Any]) -> Any:
