@@ -44,7 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             ("node", "shop.py:closure", *NODE[2:], "--insecure", "--checkpoints", "ck"),
             "uses 'rate' from the function around it",
         ),
-        ((*NODE, "--insecure", "--listen", "0.0.0.0:0"), "0.0.0.0"),
+        ((*NODE, "--insecure", "--listen", "10.0.0.5:1"), "10.0.0.5"),
         (("cluster", "status"), "no address of etcd is given"),
         (("cluster", "status", "--etcd", "etcd-1:2379"), "without a CA file only loopback addresses"),
         (("cluster", "drain", "a", "--etcd", "127.0.0.1:1", "--timeout", "soon"), "--timeout"),
@@ -62,10 +62,10 @@ def test_a_node_may_listen_elsewhere_and_have_files_of_its_own_for_etcd() -> Non
         for name in ("ca", "certificate", "key")
     }
     files = {name: str(path) for name, path in names.items()}
-    settings = load_cluster_settings({"etcd": "e:1", "address": "a:1", "listen": "0.0.0.0:2", **files}, {})
+    settings = load_cluster_settings({"etcd": "e:1", "address": "a:1", "listen": "10.0.0.5:2", **files}, {})
     assert etcd_tls_of(settings) == Tls(Path("etcd_ca"), Path("etcd_certificate"), Path("etcd_key"))
     assert tls_of(settings) == Tls(Path("ca"), Path("certificate"), Path("key"))
-    assert settings.listen == "0.0.0.0:2"
+    assert settings.listen == "10.0.0.5:2"
 
 
 def test_an_etcd_that_does_not_answer_is_told_of() -> None:
