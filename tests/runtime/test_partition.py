@@ -35,6 +35,32 @@ def test_every_row_goes_where_its_group_belongs(
             assert part.rows() == frame.filter(pl.Series(groups * targets // 128 == target)).rows()
 
 
+@pytest.mark.parametrize("targets", [1, 2, 3, 8, 9, 16, 128])
+def test_rows_of_one_target_keep_their_order(targets: int) -> None:
+    random = np.random.default_rng(5)
+    frame = pl.DataFrame({"k": random.integers(0, 700, 40_000), "n": range(40_000)})
+    parts = Partitioner(pl.Schema({"k": pl.Int64()}), targets).split(frame)
+    groups = key_group(stable_hash(frame.select("k"))).astype(int)
+    rows: list[list[tuple[int, int]]] = [[] for _ in range(targets)]
+    for group, row in zip(groups.tolist(), frame.rows(), strict=True):
+        rows[group * targets // 128].append(row)
+    assert [part.rows() for part in parts] == rows
+
+
+def test_rows_that_lie_in_the_order_of_their_targets_are_shared_out() -> None:
+    frame = pl.concat(
+        Partitioner(KEY, 5).split(pl.DataFrame({"k": ["a", "b", "c"] * 9, "j": range(27)}, KEY))
+    )
+    partitioner = Partitioner(KEY, 5)
+    for some in (frame, frame[:1], frame[-1:], frame[:0]):
+        parts = partitioner.split(some)
+        assert len(parts) == 5
+        assert pl.concat(parts).equals(some)
+        assert all(
+            part.equals(found) for part, found in zip(parts, partitioner.split(some[::-1][::-1]), strict=True)
+        )
+
+
 def test_a_key_goes_to_the_same_target_however_it_is_stored() -> None:
     names = [f"user {n}" for n in range(500)]
     plain = pl.DataFrame({"k": names})

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streame.state.rows import Rows, owned
+from streame.state.rows import Rows, owned, rows_at
 
 SCHEMA = pl.Schema({"n": pl.Int64(), "text": pl.String()})
 
@@ -67,6 +68,60 @@ def test_an_owned_copy_is_equal() -> None:
     )
     assert owned(frame).equals(frame, null_equal=True)
     assert owned(frame[:0]).schema == frame.schema
+
+
+KINDS = {
+    "n": pl.Series([1, None, 3, -4], dtype=pl.Int64),
+    "text": pl.Series(["a", None, "a text that is longer than one in a view", ""]),
+    "list": pl.Series([[1], None, [], [2, None]]),
+    "struct": pl.Series([{"a": "x"}, {"a": None}, None, {"a": "y"}]),
+    "category": pl.Series(["u", "v", None, "u"], dtype=pl.Categorical),
+    "at": pl.Series([1, 2, None, 4], dtype=pl.Datetime("ns", "UTC")),
+}
+
+
+def picked_one_by_one(frame: pl.DataFrame, numbers: list[int]) -> list[tuple[Any, ...]]:
+    """The rows of these numbers, found slowly."""
+    rows = frame.rows()
+    return [(None,) * frame.width if number < 0 else rows[number] for number in numbers]
+
+
+@settings(max_examples=60, deadline=None, print_blob=True)
+@given(
+    columns=st.permutations(list(KINDS)),
+    width=st.integers(1, len(KINDS)),
+    pieces=st.integers(1, 3),
+    asked=st.lists(st.integers(-1, 11), max_size=30),
+)
+def test_rows_at_gives_the_rows_of_these_numbers(
+    columns: list[str], width: int, pieces: int, asked: list[int]
+) -> None:
+    piece = pl.DataFrame([KINDS[name].alias(name) for name in columns[:width]])
+    frame = pl.concat([piece] * pieces, rechunk=False)
+    numbers = [number if number < frame.height else -1 for number in asked]
+    for dtype in (np.int64, np.int32):
+        got = rows_at(frame, np.array(numbers, dtype))
+        assert got.schema == frame.schema
+        assert got.rows() == picked_one_by_one(frame, numbers)
+
+
+@pytest.mark.parametrize("width", range(1, 7))
+@pytest.mark.parametrize("height", [0, 1, 32_768, 32_769, 70_000])
+def test_rows_at_gives_few_rows_as_it_gives_many(width: int, height: int) -> None:
+    columns = {f"c{at}": pl.Series(range(at, 70_000 + at)) for at in range(width)}
+    frame = pl.DataFrame(columns).with_columns(c0=pl.col("c0").cast(pl.String))
+    numbers = np.random.default_rng(7).integers(-1, frame.height, height)
+    got = rows_at(frame, numbers)
+    assert got.schema == frame.schema
+    assert got.height == height
+    for at, column in enumerate(got.get_columns()):
+        expected = pl.Series(np.where(numbers < 0, -1, numbers + at)).cast(pl.Int64)
+        assert column.cast(pl.Int64).fill_null(-1).equals(expected)
+
+
+def test_rows_at_keeps_the_height_where_there_are_no_columns() -> None:
+    assert rows_at(pl.DataFrame(height=5), np.array([4, -1, 4])).shape == (3, 0)
+    assert rows_at(pl.DataFrame(height=5), np.empty(0, np.int64)).shape == (0, 0)
 
 
 def resident_mb() -> float:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from streame.cluster.frames import Attempt, Credit, Ping, Pong, Unread, pack
 
@@ -22,10 +22,12 @@ class Outgoing:
 
     Args:
         attempt: that of the frames.
+        clock_s: seconds that never go back.
     """
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, clock_s: Callable[[], float] = time.perf_counter) -> None:
         self._attempt = attempt
+        self._clock_s = clock_s
         self._ordered: deque[bytes] = deque()
         self._waiting = 0
         self._gathering = False
@@ -93,7 +95,7 @@ class Outgoing:
         """
         while (frames := self._next()) is not None:
             yield frames[0] if len(frames) == 1 else b"".join(frames)
-            self._sent_s = time.perf_counter()
+            self._sent_s = self._clock_s()
 
     def _next(self) -> list[bytes] | None:
         with self._changed:
@@ -101,7 +103,7 @@ class Outgoing:
             while not self._stopped:
                 frames = self._urgent()
                 if frames or self._ordered:
-                    now_s = time.perf_counter()
+                    now_s = self._clock_s()
                     if until_s is None:
                         until_s = now_s + (GATHER_S if now_s - self._sent_s < GATHER_S else 0)
                     if frames or self._finished or now_s >= until_s or self._waiting >= TOGETHER_BYTES:

@@ -214,9 +214,11 @@ class WindowPreAggregationOperator(Operator):
         while len(self._index) > stride:
             stride *= 2
         new = sum(start not in self._slices for start in cut.slices.tolist())
-        if stride != self._stride or (len(self._slices) + new) * stride > max(_GROUPS_MAX, new * stride):
+        if (len(self._slices) + new) * stride > max(_GROUPS_MAX, new * stride):
+            self._send(np.arange(len(self._slices)), out)
+        elif stride != self._stride:
             self.flush(out)
-            self._stride = stride
+        self._stride = stride
         codes = None if cut.codes is None else cut.codes.astype(np.intp)
         places = self._places(cut.slices, codes, frame.get_column(self._time))
         if codes is None:
