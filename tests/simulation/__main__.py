@@ -1,7 +1,7 @@
 """Runs seeds: `python -m tests.simulation 0..999`, or one of them with all that happens: `python -m tests.simulation 7`.
 
-`--mutant NAME` takes a rule out of the code and ends with the first seed that notices; `--json` is for programs. What a seed
-means depends on the code: a seed that has found something is kept, but another version may do something else with it.
+`--mutant NAME` takes a rule out of the code and ends with the first seed that notices. What a seed means depends on the code: a
+seed that has found something is kept, but another version may do something else with it.
 """
 
 import argparse
@@ -11,14 +11,12 @@ import logging
 import os
 import sys
 import time
-from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 
-from tests.simulation.mutants import MUTANTS
+from tests.simulation.mutants import MUTANTS, without
 from tests.simulation.runs import Result, run
-
-COLLECT_EVERY = 10
-ENVIRONMENT = {"PYTHONHASHSEED": "0", "POLARS_MAX_THREADS": "1"}
-"""Without these the same seed may not give the same run."""
+from tests.simulation.workers import ENVIRONMENT, Report
 
 
 def seeds_of(text: str) -> list[int]:
@@ -30,44 +28,61 @@ def seeds_of(text: str) -> list[int]:
     return seeds
 
 
+def results(seeds: Sequence[int], mutant: str | None) -> Iterator[Result]:
+    """What comes out of each seed; with a mutant, up to the first that notices."""
+    with without(mutant) if mutant else nullcontext():
+        for seed in seeds:
+            result = run(seed)
+            yield result
+            gc.collect()
+            if mutant and result.error:
+                return
+
+
+def report_of(seeds: Sequence[int], mutant: str | None) -> Report:
+    """All of it put together."""
+    report = Report()
+    for result in results(seeds, mutant):
+        report.counts.update(result.counts)
+        report.digests[str(result.seed)] = result.digest
+        if result.error:
+            report.failed[str(result.seed)] = (
+                f"{result.error}\nagain: python -m tests.simulation {result.seed}"
+            )
+        if len(seeds) == 1:
+            tell(result)
+    return report
+
+
+def serve() -> None:
+    """Run what a line of JSON says, and answer with a line, until there are no more."""
+    for line in sys.stdin:
+        asked = json.loads(line)
+        report = report_of(asked["seeds"], asked["mutant"])
+        print(json.dumps(vars(report)), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("seeds")
+    parser.add_argument("seeds", nargs="?", default="0..99")
     parser.add_argument("--mutant", choices=MUTANTS)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--serve", action="store_true")
     arguments = parser.parse_args()
     logging.disable()
-    if arguments.mutant:
-        MUTANTS[arguments.mutant]()
-    seeds = seeds_of(arguments.seeds)
-    counts: Counter[str] = Counter()
-    failed: dict[int, str] = {}
-    digests: dict[int, str] = {}
-    began = time.perf_counter()
     gc.freeze()
     gc.disable()  # it would run in whatever thread goes on, and takes a tenth of the time
-    for number, seed in enumerate(seeds):
-        result = run(seed)
-        counts.update(result.counts)
-        digests[seed] = result.digest
-        if len(seeds) == 1 and not arguments.json:
-            tell(result)
-        if result.error:
-            failed[seed] = f"{result.error}\nagain: python -m tests.simulation {seed}"
-            if arguments.mutant:
-                break
-        if number % COLLECT_EVERY == 0:
-            gc.collect()
-    took_s = time.perf_counter() - began
-    if arguments.json:
-        print(json.dumps({"failed": failed, "counts": counts, "digests": digests, "seconds": took_s}))
+    if arguments.serve:
+        serve()
         return
-    for seed, error in failed.items():
+    began = time.perf_counter()
+    report = report_of(seeds_of(arguments.seeds), arguments.mutant)
+    each_ms = (time.perf_counter() - began) / len(report.digests) * 1000
+    for seed, error in report.failed.items():
         print(f"seed {seed}: {error}")
     print(
-        f"{len(digests)} seeds, {len(failed)} failed {list(failed)}, {took_s / len(digests) * 1000:.0f} ms each"
+        f"{len(report.digests)} seeds, {len(report.failed)} failed {list(report.failed)}, {each_ms:.0f} ms each"
     )
-    print(dict(counts))
+    print(dict(report.counts))
 
 
 def tell(result: Result) -> None:

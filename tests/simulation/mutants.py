@@ -1,6 +1,7 @@
 """Rules that are taken out of the real code one at a time, to see that a simulation notices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from streame.testing.simulation.ends import Table
 
 Mutant = Callable[[], None]
 MUTANTS: dict[str, Mutant] = {}
+_before: list[tuple[Any, str, Any]] = []
 
 
 def mutant(change: Mutant) -> Mutant:
@@ -31,8 +33,20 @@ def mutant(change: Mutant) -> Mutant:
 
 
 def put(owner: Any, name: str, new: Any) -> None:
-    """Replace something for the rest of the process."""
+    """Replace something for as long as the rule is missing."""
+    _before.append((owner, name, getattr(owner, name)))
     setattr(owner, name, new)
+
+
+@contextmanager
+def without(rule: str) -> Iterator[None]:
+    """A rule is missing."""
+    MUTANTS[rule]()
+    try:
+        yield
+    finally:
+        while _before:
+            setattr(*_before.pop())
 
 
 @mutant

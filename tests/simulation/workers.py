@@ -1,14 +1,22 @@
 """Simulations in processes of their own, for nothing else may be running where the clock is not the real one."""
 
 import json
+import os
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 WORKERS = 2
+BATCH = 8
+"""So many seeds are handed to a worker at a time."""
+
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "POLARS_MAX_THREADS": "1"}
+"""Without these the same seed may not give the same run."""
 
 
 @dataclass
@@ -32,21 +40,59 @@ class Report:
         self.digests |= other["digests"]
 
 
-def simulate(seeds: Sequence[int], mutant: str | None = None, workers: int = WORKERS) -> Report:
-    """Run seeds in some processes."""
-    shares = [seeds[number::workers] for number in range(workers)]
-    report = Report()
-    running = [_begin(share, mutant) for share in shares if share]
-    for worker in running:
-        out, error = worker.communicate()
-        assert worker.returncode == 0, error[-4000:]
-        report.add(json.loads(out))
-    return report
+class Workers:
+    """Some processes that run seeds; they stay, since starting one takes as long as many seeds.
+
+    Args:
+        count: how many.
+    """
+
+    def __init__(self, count: int = WORKERS) -> None:
+        self._processes = [_begin() for _ in range(count)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes:
+            process.kill()
+            process.communicate()
+
+    def simulate(self, seeds: Sequence[int], mutant: str | None = None) -> Report:
+        """Run seeds; with a mutant, until one of them fails.
+
+        Args:
+            seeds: which.
+            mutant: the rule that is taken out of the code.
+        """
+        report = Report()
+        left = deque(seeds[at : at + BATCH] for at in range(0, len(seeds), BATCH))
+
+        def work(process: "subprocess.Popen[str]") -> None:
+            while left and not (mutant and report.failed):
+                report.add(_ask(process, left.popleft(), mutant))
+
+        with ThreadPoolExecutor(len(self._processes)) as pool:
+            for done in [pool.submit(work, process) for process in self._processes]:
+                done.result()
+        return report
 
 
-def _begin(seeds: Sequence[int], mutant: str | None) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "tests.simulation", ",".join(map(str, seeds)), "--json"]
+def _begin() -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [*command, "--mutant", mutant] if mutant else command,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "tests.simulation", "--serve"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **ENVIRONMENT},
     )  # fmt: skip
+
+
+def _ask(process: "subprocess.Popen[str]", seeds: Sequence[int], mutant: str | None) -> dict[str, Any]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps({"seeds": list(seeds), "mutant": mutant}) + "\n")
+    process.stdin.flush()
+    answer = process.stdout.readline()
+    assert answer, f"a worker has ended while it ran {seeds} with {mutant}; it has said why above"
+    found: dict[str, Any] = json.loads(answer)
+    return found

@@ -92,8 +92,9 @@ class Columns:
                     f"{where}: column {name!r} of type {dtype} cannot go to another node, since it has {found}; "
                     "cast it to a type of plain values, or drop it before"
                 )
-        # Users may have written a class where Polars has an instance.
-        schema = pl.DataFrame(schema=schema).schema
+        if any(dtype.is_nested() for dtype in schema.values()):
+            # Users may have written a class within a type where Polars has an instance.
+            schema = pl.DataFrame(schema=schema).schema
         return cls(schema, pl.Schema({name: _carried(dtype) for name, dtype in schema.items()}))
 
     @property

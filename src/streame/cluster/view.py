@@ -117,15 +117,18 @@ class Keys:
     Args:
         cluster: the name of the cluster.
         job: the name of the job.
+
+    Attributes:
+        prefix: what all of them begin with.
     """
 
     cluster: str
     job: str
+    prefix: str = field(init=False, repr=False)
 
-    @property
-    def prefix(self) -> str:
-        """What all of them begin with."""
-        return f"/streame/{quote(self.cluster, safe='')}/{quote(self.job, safe='')}/"
+    def __post_init__(self) -> None:
+        prefix = f"/streame/{quote(self.cluster, safe='')}/{quote(self.job, safe='')}/"
+        object.__setattr__(self, "prefix", prefix)
 
     @property
     def leader(self) -> str:

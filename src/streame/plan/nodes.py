@@ -21,15 +21,18 @@ class Node:
     """One verb of a plan. Nodes are compared by identity: the same object is the same computation.
 
     Attributes:
+        inputs: the nodes that it takes rows from, in the order of its ports.
         event_time: the column that says when a row happened, if there is one.
         is_changes: whether its rows carry a weight: an update takes the old row back and puts the new one out.
     """
 
+    inputs: "tuple[Node, ...]" = field(init=False, repr=False)
     event_time: EventTime | None = field(init=False, repr=False)
     is_changes: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Work out once what would otherwise be asked along the whole plan again and again."""
+        object.__setattr__(self, "inputs", self._inputs())
         object.__setattr__(self, "event_time", self._event_time())
         object.__setattr__(self, "is_changes", self._is_changes())
 
@@ -51,9 +54,7 @@ class Node:
         """Columns and dtypes of what it puts out."""
         raise NotImplementedError
 
-    @property
-    def inputs(self) -> tuple["Node", ...]:
-        """The nodes that it takes rows from, in the order of its ports."""
+    def _inputs(self) -> tuple["Node", ...]:
         values = (getattr(self, each.name) for each in fields(self) if each.init)
         return tuple(value for value in values if isinstance(value, Node))
 
@@ -194,9 +195,7 @@ class Concat(Node):
         first, *others = (part.event_time for part in self.parts)
         return first if all(other == first for other in others) else None
 
-    @property
-    def inputs(self) -> tuple[Node, ...]:
-        """The parts."""
+    def _inputs(self) -> tuple[Node, ...]:
         return self.parts
 
 

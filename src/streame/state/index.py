@@ -247,7 +247,8 @@ class KeyIndex(Savable):
 
 
 def _renamed(keys: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
-    return keys.rename(dict(zip(keys.columns, schema, strict=True)))
+    names = schema.names()
+    return keys if keys.columns == names else keys.rename(dict(zip(keys.columns, names, strict=True)))
 
 
 def _fits_one_word(dtype: pl.DataType) -> bool:

@@ -15,7 +15,7 @@ from streame.testing.simulation.scheduler import scheduler
 from streame.testing.simulation.services import Service
 
 SINK_TIMEOUT_S = 2.0
-POLL_S = 0.04
+POLL_S = 0.1
 RETRY_S = 0.2
 
 Row = tuple[Any, ...]
