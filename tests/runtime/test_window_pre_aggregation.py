@@ -150,6 +150,16 @@ def test_a_slice_goes_on_before_the_first_window_over_it_closes() -> None:
     assert bench.said() == [{(10, "ann"): 2}]
 
 
+def test_what_stays_counts_as_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window_pre_aggregation, "_BATCHES_MAX", 2)
+    bench = Bench()
+    bench.twice((8, "ann"), (11, "ann"))
+    bench.watermark(10)
+    assert bench.said() == [{(0, "ann"): 2}]
+    bench.twice((12, "ann"), (13, "bob"))
+    assert bench.said() == [{(10, "ann"): 4, (10, "bob"): 2}]
+
+
 def test_a_barrier_behind_the_begin_of_a_window_says_nothing_about_what_is_gained() -> None:
     bench = Bench()
     bench.rows((10, "ann"), (10, "bob"), (10, "cleo"))
