@@ -1,6 +1,7 @@
 """What waits to be sent: frames that follow closely go together, and what the peer waits for is not held back."""
 
 import threading
+import time
 from collections.abc import Callable
 from itertools import count, pairwise
 from queue import SimpleQueue
@@ -121,7 +122,7 @@ def test_what_the_peer_waits_for_is_not_held_back(tell: Does, told: Frame) -> No
 
 
 def test_there_is_never_more_than_one_of_what_the_peer_waits_for() -> None:
-    outgoing = Outgoing(MINE)
+    outgoing = Outgoing(MINE, time.perf_counter)
     for number in (1, 2):
         for to in (outgoing.ping, outgoing.pong, outgoing.unread):
             to(number)
@@ -159,7 +160,7 @@ def test_frames_go_in_their_order_and_large_ones_alone(sizes: list[int], most: i
     packed = [bytes([number]) * size for number, size in enumerate(sizes)]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(module, "TOGETHER_BYTES", most)
-        outgoing = Outgoing(MINE)
+        outgoing = Outgoing(MINE, time.perf_counter)
         for each in packed:
             outgoing.add(each)
         outgoing.finish()
@@ -244,7 +245,7 @@ def test_a_message_that_is_long_enough_wakes_the_one_that_gathers(monkeypatch: p
 
 
 def test_frames_of_many_threads_keep_the_order_of_each() -> None:
-    outgoing, many = Outgoing(MINE), 300
+    outgoing, many = Outgoing(MINE, time.perf_counter), 300
 
     def add(channel: int) -> None:
         for number in range(many):

@@ -113,7 +113,7 @@ class Link:
         self._inputs = inputs
         self._failed = failed
         self._told = told
-        self._outgoing = Outgoing(attempt)
+        self._outgoing = Outgoing(attempt, time.perf_counter)
         self._sequence = SequenceCheck(attempt)
         self._heartbeat = Heartbeat(missed_first=MISSED_FIRST if opened else MISSED_MAX)
         self._ping_s = ping_s

@@ -1,7 +1,6 @@
 """What waits to be sent on one stream: frames in order, and what goes before them because others wait for it."""
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -25,7 +24,7 @@ class Outgoing:
         clock_s: seconds that never go back.
     """
 
-    def __init__(self, attempt: Attempt, clock_s: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, attempt: Attempt, clock_s: Callable[[], float]) -> None:
         self._attempt = attempt
         self._clock_s = clock_s
         self._ordered: deque[bytes] = deque()

@@ -23,7 +23,7 @@ class Splitter(Protocol):
     """Shares the rows of a frame out among the instances of the next operator."""
 
     def split(self, frame: pl.DataFrame) -> Sequence[pl.DataFrame]:
-        """One frame per instance; some may be empty."""
+        """One frame object of its own per instance; some may be empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class ChannelOutput:
         parts = _shared_out(batch, batch.shares) if batch.shares else self.splitter.split(batch.frame)
         for (inbox, channel), part in zip(self.targets, parts, strict=True):
             if part.height:
-                inbox.put(channel, Batch(part.clone() if part is batch.frame else part))
+                inbox.put(channel, Batch(part))
 
     def tell(self, message: Watermark | SplitStatus | Barrier | EndOfStream) -> None:
         """Say something to every instance that follows."""
