@@ -5,6 +5,7 @@ from functools import partial
 from random import Random
 
 from streame.testing.simulation.scheduler import scheduler
+from streame.testing.simulation.services import Ambush, Fate
 from streame.testing.simulation.world import Machine, World
 
 KINDS = (
@@ -18,7 +19,21 @@ KINDS = (
     "break",
     "stop",
     "slow store",
+    "rescale",
 )
+
+SPOTS = (
+    ("etcd", "ptr"),
+    ("etcd", "get"),
+    ("store", "pack"),
+    ("store", "part"),
+    ("store", "MANIFEST"),
+    ("store", "names"),
+    ("store", "remove"),
+    ("sink", "marker"),
+    ("sink", "put"),
+)
+"""Requests around which it matters most what happens: by service and kind."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +58,11 @@ class Profile:
 def draw(rng: Random, until_s: float) -> Profile:
     """A profile: some seeds know only one kind of fault, some all."""
     some = rng.choice((1, 2, 3, len(KINDS)))
-    kinds = rng.sample(KINDS, some)
+    kinds = [*rng.sample(KINDS, some), *(["ambush"] if rng.random() < 0.7 else [])]
     lost, stuck = rng.choice(((0.0, 0.0), (0.02, 0.0), (0.0, 0.04), (0.03, 0.04)))
     every_s = rng.choice((0.5, 1.0, 2.0))
-    return Profile({kind: rng.random() + 0.1 for kind in kinds}, every_s, lost, stuck, until_s)
+    weights = {kind: rng.random() + 0.1 if kind in KINDS else 1.0 for kind in kinds}
+    return Profile(weights, every_s, lost, stuck, until_s)
 
 
 class Nemesis:
@@ -99,6 +115,21 @@ class Nemesis:
                 self._stop(world, machine)
             case "slow store":
                 self._slow(world, duration_s)
+            case "rescale":
+                world.rescale(rng.choice((2, 3)))
+            case "ambush":
+                self._ambush(world)
+
+    def _ambush(self, world: World) -> None:
+        """Whoever makes the next request of some kind pauses behind it, or the request does not come through as it should."""
+        rng = scheduler().rng
+        service, what = rng.choice(SPOTS)
+        fate: Fate = rng.choice(("answered", "answered", "before", "after", "late"))
+        # In the shorter time a checkpoint is decided, in the longer one another node is elected.
+        duration_s = rng.choice((0.3, 4.0)) * (0.5 + rng.random())
+        world.oracle.note(f"ambush: the next {what} at {service}: {fate}, {duration_s:.2f} s")
+        world.oracle.count("ambush")
+        world.services[service].ambushes[what] = Ambush(fate, duration_s)
 
     def _cut(self, world: World, here: str, there: str, duration_s: float, *, both: bool) -> None:
         world.oracle.note(
@@ -149,6 +180,8 @@ class Nemesis:
         for quality in world.quality.values():
             quality.lost = quality.stuck = 0.0
             quality.latency_s = min(quality.latency_s, 0.003)
+        for service in world.services.values():
+            service.ambushes.clear()
         world.net.heal_all()
         for machine in world.machines:
             if machine.host is not None and machine.host.is_paused:

@@ -14,7 +14,7 @@ from streame.core.staging import Decided
 from streame.errors import Unknown
 from streame.runtime import checkpointing, gathering, local, restoring
 from streame.runtime.channel import Inbox
-from streame.runtime.coordinator import Complete
+from streame.runtime.coordinator import Complete, Coordinator
 from streame.runtime.operators.sink import SinkOperator
 from streame.runtime.part import Gathered
 from streame.runtime.split_reader import SplitReader
@@ -103,8 +103,8 @@ def sources_are_told_before_it_is_decided() -> None:
     make = checkpointing.Checkpointing._make
 
     def early(self: Any, complete: Complete) -> None:
-        for name, source in self._sources.items():
-            source.decided(complete.sources[name])
+        for source in self._sources:
+            source.decided(complete.sources[source.name])
         make(self, complete)
 
     put(checkpointing.Checkpointing, "_make", early)
@@ -261,7 +261,15 @@ def nodes_without_tasks_give_parts() -> None:
             return Gathered(self._number, [], [])
         return found
 
+    take = Coordinator.gathered
+
+    def expecting(self: Any, gathered: Gathered) -> Complete | None:
+        assert self._under_way, gathered.checkpoint
+        assert gathered.checkpoint == self._number, (gathered.checkpoint, self._number)
+        return take(self, gathered)
+
     put(gathering.Gathering, "_complete", always)
+    put(Coordinator, "gathered", expecting)
 
 
 @mutant

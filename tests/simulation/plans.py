@@ -61,7 +61,9 @@ class Numbered(Plan):
     """Each row with its number among those of its key: shows every row that is lost, doubled, or out of order."""
 
     def __init__(self, rng: Random, until_s: float) -> None:
-        self.feeds = {"rows": feed(rng, "rows", 2, rng.randint(2, 4), rng.randint(1, 6), until_s)}
+        self.feeds = {
+            "rows": feed(rng, "rows", rng.randint(1, 2), rng.randint(2, 4), rng.randint(1, 6), until_s)
+        }
         self.expected = self
         self._wanted: dict[str, list[Row]] = defaultdict(list)
         for key, split, seq, value, _ in rows_of(self.feeds["rows"]):
@@ -98,7 +100,9 @@ class Folded(Plan):
     """A job whose changes, added up, are at each checkpoint what Python makes of the rows that were read."""
 
     def __init__(self, rng: Random, until_s: float) -> None:
-        self.feeds = {"rows": feed(rng, "rows", 2, rng.randint(2, 4), rng.randint(1, 6), until_s)}
+        self.feeds = {
+            "rows": feed(rng, "rows", rng.randint(1, 2), rng.randint(2, 4), rng.randint(1, 6), until_s)
+        }
         self.expected = self
 
     def frame(self, world: World) -> st.StreamDataFrame:
@@ -186,7 +190,9 @@ class Windows(Plan):
     """Sums by key in windows of two seconds of event time, each said once."""
 
     def __init__(self, rng: Random, until_s: float) -> None:
-        self.feeds = {"rows": feed(rng, "rows", 2, rng.randint(2, 4), rng.randint(1, 6), until_s)}
+        self.feeds = {
+            "rows": feed(rng, "rows", rng.randint(1, 2), rng.randint(2, 4), rng.randint(1, 6), until_s)
+        }
         self.expected = self
         sums: dict[tuple[str, datetime], tuple[int, int]] = {}
         for key, _, _, value, at in rows_of(self.feeds["rows"]):

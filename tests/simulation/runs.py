@@ -41,10 +41,10 @@ def run(seed: int) -> Result:
     rng = Random(seed)
     plan = rng.choice(PLANS)(rng, FAULTS_S)
     profile = draw(rng, FAULTS_S)
-    names = ["red", "green", "blue", "gold"][: rng.choice((2, 3, 3, 4))]
+    names = ["red", "green", "blue", "gold"][: rng.choice((2, 3, 4))]
     settings = {
         "checkpoint_interval": rng.choice(("300ms", "600ms", "1s")),
-        "parallelism": rng.choice((2, 3)),
+        "parallelism": rng.choice((2, 2, 3)),
     }
     world = World(seed, plan, names, is_fenced=rng.random() < 0.5, settings=settings)
     world.oracle.lines.append(

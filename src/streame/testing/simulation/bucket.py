@@ -12,7 +12,7 @@ class Objects:
     """What the store has.
 
     Args:
-        removed: told the name of each object that is removed.
+        removed: told the name of each object that is not there any more, or has become another one.
     """
 
     def __init__(self, removed: Callable[[str], None]) -> None:
@@ -24,7 +24,9 @@ class Objects:
         """Make an object."""
         if name in self.content and not self.can_overwrite:
             raise Occupied(name)
-        self.content[name] = data
+        before, self.content[name] = self.content.get(name, data), data
+        if before != data:
+            self._removed(name)
 
     def read(self, name: str, offset: int, length: int | None) -> bytes:
         """Bytes of an object."""
@@ -64,26 +66,36 @@ class RemoteBucket(Bucket):
     def create(self, name: str, data: bytes) -> None:
         """See `Bucket`."""
         content = bytes(data)
-        self._service.ask(lambda: self._objects.create(name, content), _silent, TIMEOUT_S, writes=True)
+        self._service.ask(
+            _kind(name), lambda: self._objects.create(name, content), _silent, TIMEOUT_S, writes=True
+        )
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See `Bucket`."""
         return self._service.ask(
-            lambda: self._objects.read(name, offset, length), _silent, TIMEOUT_S, writes=False
+            "read", lambda: self._objects.read(name, offset, length), _silent, TIMEOUT_S, writes=False
         )
 
     def size(self, name: str) -> int | None:
         """See `Bucket`."""
-        return self._service.ask(lambda: self._objects.size(name), _silent, TIMEOUT_S, writes=False)
+        return self._service.ask("size", lambda: self._objects.size(name), _silent, TIMEOUT_S, writes=False)
 
     def names(self, folder: str) -> list[str]:
         """See `Bucket`."""
-        return self._service.ask(lambda: self._objects.names(folder), _silent, TIMEOUT_S, writes=False)
+        return self._service.ask(
+            "names", lambda: self._objects.names(folder), _silent, TIMEOUT_S, writes=False
+        )
 
     def remove(self, names: Iterable[str]) -> None:
         """See `Bucket`."""
         known = list(names)
-        self._service.ask(lambda: self._objects.remove(known), _silent, TIMEOUT_S, writes=True)
+        self._service.ask("remove", lambda: self._objects.remove(known), _silent, TIMEOUT_S, writes=True)
+
+
+def _kind(name: str) -> str:
+    """What is written: `pack`, `part`, `MANIFEST`, `out` and so on."""
+    folder, _, last = name.rpartition("/")
+    return folder if folder == "probe" else last.rpartition(".")[2]
 
 
 def _silent() -> BaseException:

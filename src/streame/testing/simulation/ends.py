@@ -196,7 +196,7 @@ class SimSink(TransactionalSink):
         """See `TransactionalSink`."""
         self._outbox = outbox
         if self._is_fenced:
-            self._token = self._insist(self._table.fence)
+            self._token = self._insist("fence", self._table.fence)
         for each in decided:
             self.publish(each)
 
@@ -208,7 +208,7 @@ class SimSink(TransactionalSink):
                 self._put_fenced(decided.checkpoint, rows)
             else:
                 by = str(self._service.asked)
-                self._insist(lambda rows=rows, by=by: self._table.put(decided.checkpoint, rows, by=by))
+                self._insist("put", lambda rows=rows, by=by: self._table.put(decided.checkpoint, rows, by=by))
 
     def interrupt(self) -> None:
         """See `Sink`."""
@@ -219,27 +219,28 @@ class SimSink(TransactionalSink):
         while True:
             token = self._token
             try:
-                if self._ask(lambda token=token: self._table.marker_for(token)) < checkpoint:
+                if self._ask("marker", lambda token=token: self._table.marker_for(token)) < checkpoint:
                     self._ask(
+                        "put",
                         lambda token=token: self._table.put_fenced(
                             token, checkpoint, rows, by=f"token {token}"
-                        )
+                        ),
                     )
             except (Fenced, NoWord):
                 self._rest()
-                self._token = self._insist(self._table.fence)
+                self._token = self._insist("fence", self._table.fence)
             else:
                 return
 
-    def _insist(self, act: Any) -> Any:
+    def _insist(self, what: str, act: Any) -> Any:
         while True:
             try:
-                return self._ask(act)
+                return self._ask(what, act)
             except NoWord:
                 self._rest()
 
-    def _ask(self, act: Any) -> Any:
-        return self._service.ask(act, NoWord, SINK_TIMEOUT_S, writes=True)
+    def _ask(self, what: str, act: Any) -> Any:
+        return self._service.ask(what, act, NoWord, SINK_TIMEOUT_S, writes=True)
 
     def _rest(self) -> None:
         if self._is_over:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from streame.cluster.etcd.interface import Event, Lease, Listing, Outcome, Reading, Transaction
+from streame.cluster.etcd.interface import Delete, Event, Lease, Listing, Outcome, Put, Reading, Transaction
 from streame.errors import EtcdUnavailable, Unknown
 from streame.testing.memory_etcd import MemoryEtcd
 from streame.testing.simulation.scheduler import SimTask, host, scheduler
@@ -60,36 +60,45 @@ class RemoteEtcd:
     def __init__(self, etcd: WatchedEtcd, service: Service) -> None:
         self._etcd, self._service = etcd, service
         self._is_closed = False
+        self._has_lease = False
 
     def get(self, key: str, *, timeout_s: float | None = None) -> Reading:
         """See `Etcd`."""
-        return self._read(lambda: self._etcd.get(key), timeout_s)
+        return self._read("get", lambda: self._etcd.get(key), timeout_s)
 
     def range(self, prefix: str, *, timeout_s: float | None = None) -> Listing:
         """See `Etcd`."""
-        return self._read(lambda: self._etcd.range(prefix), timeout_s)
+        return self._read("range", lambda: self._etcd.range(prefix), timeout_s)
 
     def transact(self, transaction: Transaction, *, timeout_s: float | None = None) -> Outcome:
         """See `Etcd`."""
         return self._service.ask(
-            lambda: self._etcd.transact(transaction), _unknown, _limit(timeout_s), writes=True
+            _written(transaction),
+            lambda: self._etcd.transact(transaction),
+            _unknown,
+            _limit(timeout_s),
+            writes=True,
         )
 
     def grant(self, ttl_s: int, *, timeout_s: float | None = None) -> Lease:
         """See `Etcd`."""
-        return self._read(lambda: self._etcd.grant(ttl_s), timeout_s)
+        lease = self._read("grant", lambda: self._etcd.grant(ttl_s), timeout_s)
+        if self._has_lease:
+            self._service.count("lease lost")
+        self._has_lease = True
+        return lease
 
     def keep_alive(self, lease: int, *, timeout_s: float | None = None) -> int:
         """See `Etcd`."""
-        return self._read(lambda: self._etcd.keep_alive(lease), timeout_s)
+        return self._read("keep_alive", lambda: self._etcd.keep_alive(lease), timeout_s)
 
     def time_to_live(self, lease: int, *, timeout_s: float | None = None) -> int | None:
         """See `Etcd`."""
-        return self._read(lambda: self._etcd.time_to_live(lease), timeout_s)
+        return self._read("time_to_live", lambda: self._etcd.time_to_live(lease), timeout_s)
 
     def revoke(self, lease: int, *, timeout_s: float | None = None) -> None:
         """See `Etcd`."""
-        self._read(lambda: self._etcd.revoke(lease), timeout_s)
+        self._read("revoke", lambda: self._etcd.revoke(lease), timeout_s)
 
     def watch(self, key: str, start_revision: int, *, is_prefix: bool = False) -> "RemoteWatch":
         """See `Etcd`."""
@@ -99,8 +108,8 @@ class RemoteEtcd:
         """See `Etcd`."""
         self._is_closed = True
 
-    def _read(self, act: Callable[[], Answer], timeout_s: float | None) -> Answer:
-        return self._service.ask(act, _unavailable, _limit(timeout_s), writes=False)
+    def _read(self, what: str, act: Callable[[], Answer], timeout_s: float | None) -> Answer:
+        return self._service.ask(what, act, _unavailable, _limit(timeout_s), writes=False)
 
 
 class RemoteWatch:
@@ -138,6 +147,12 @@ class RemoteWatch:
 
     def _wants(self, key: str) -> bool:
         return key.startswith(self._key) if self._is_prefix else key == self._key
+
+
+def _written(transaction: Transaction) -> str:
+    """The kind of key that a transaction writes: `leader`, `ptr`, `nodes` and so on."""
+    keys = [each.key for each in transaction.then if isinstance(each, Put | Delete)]
+    return keys[0].split("/")[4] if keys else "nothing"
 
 
 def _limit(timeout_s: float | None) -> float:

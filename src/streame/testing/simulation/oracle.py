@@ -130,12 +130,12 @@ class Oracle:
             self.wrong(f"{sink}: with checkpoint {checkpoint}: {why}")
 
     def removed(self, name: str) -> None:
-        """An object is gone from the store."""
+        """An object is gone from the store, or has become another one."""
         if not self.last:
             return
         for found in (self.decided[self.last], *map(self._kept, self.decided[self.last].pointer.before)):
             if name in needed(found):
-                self.wrong(f"{name} is removed, which checkpoint {found.pointer.number} needs")
+                self.wrong(f"{name} is gone, which checkpoint {found.pointer.number} needs")
 
     def finish(self) -> None:
         """The job has ended: nothing may be missing."""

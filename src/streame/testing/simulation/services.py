@@ -5,13 +5,29 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from streame.testing.simulation.network import Network
-from streame.testing.simulation.scheduler import Dead, host, scheduler
+from streame.testing.simulation.scheduler import Dead, Host, host, scheduler
 
 Answer = TypeVar("Answer")
 Fate = Literal["answered", "before", "after", "late"]
 
 LATE_S = (0.5, 6.0)
 """How late a request is carried out that is stuck."""
+
+HELD = 0.5
+"""The part of requests that wait where the network is cut, and come when it is whole again; others get lost."""
+
+
+@dataclass(frozen=True)
+class Ambush:
+    """What happens to the next request of a kind.
+
+    Args:
+        fate: of the request.
+        pause_s: how long the process stands still that has asked, from the moment at which it has the answer.
+    """
+
+    fate: Fate
+    pause_s: float = 0.0
 
 
 @dataclass
@@ -52,38 +68,54 @@ class Service:
         name: in the network.
         net: the network.
         quality: how well it can be reached.
-        landed: told that a request was carried out that nobody waits for.
+        count: told when something rare happens.
+        pause: lets a process stand still for a while.
+        asked: how many requests there were.
+        ambushes: what happens to the next request of a kind.
     """
 
     name: str
     net: Network
     quality: Quality
-    landed: Callable[[str], None]
+    count: Callable[[str], None]
+    pause: Callable[[Host, float], None]
     asked: int = field(default=0)
+    ambushes: dict[str, Ambush] = field(default_factory=dict)
 
     def ask(
-        self, act: Callable[[], Answer], lost: Callable[[], BaseException], timeout_s: float, *, writes: bool
+        self,
+        what: str,
+        act: Callable[[], Answer],
+        lost: Callable[[], BaseException],
+        timeout_s: float,
+        *,
+        writes: bool,
     ) -> Answer:
         """Let it do something, and wait for the answer.
 
         Args:
+            what: the kind of request.
             act: what it does; it must not wait.
             lost: makes the error that says that there was no answer.
             timeout_s: how long to wait.
             writes: whether it changes anything.
         """
-        sim, me = scheduler(), host().name
+        sim, asker = scheduler(), host()
+        me = asker.name
         if sim.is_closing:
             raise Dead
         self.asked += 1
         task = sim.current
         assert task is not None
-        fate = self.quality.fate()
+        ambush = self.ambushes.pop(what, None)
+        fate = self.quality.fate() if ambush is None else ambush.fate
         found: list[tuple[Any, BaseException | None]] = []
         waits = True
 
         def arrive() -> None:
             if self.net.is_cut(me, self.name):
+                if sim.rng.random() < HELD:
+                    self.net.when_healed(me, self.name, arrive)
                 return
             answer: tuple[Any, BaseException | None]
             try:
@@ -91,7 +123,7 @@ class Service:
             except Exception as error:
                 answer = None, error
             if not waits and writes:
-                self.landed(self.name)
+                self.count(f"late at {self.name}")
             if fate == "answered" and not self.net.is_cut(self.name, me):
                 sim.at(self.quality.delay_s(), lambda: deliver(answer))
 
@@ -99,6 +131,8 @@ class Service:
             if waits:
                 found.append(answer)
                 sim.wake(task)
+                if ambush is not None and ambush.pause_s:
+                    self.pause(asker, ambush.pause_s)
 
         if fate == "late":
             low, high = LATE_S
@@ -110,6 +144,7 @@ class Service:
             pass
         waits = False
         if not found:
+            self.count(f"no answer to {what}")
             raise lost()
         answer, error = found[0]
         if error is not None:

@@ -115,7 +115,7 @@ class World:
         self.etcd = WatchedEtcd(self.oracle.changed)
         self.quality = {name: Quality(0.003) for name in ("etcd", "store", "sink")}
         self.services = {
-            name: Service(name, self.net, quality, lambda name: self.oracle.count(f"late at {name}"))
+            name: Service(name, self.net, quality, self.oracle.count, self._pause)
             for name, quality in self.quality.items()
         }
         self.machines = [Machine(name, f"127.0.0.1:{5000 + at}") for at, name in enumerate(names)]
@@ -180,13 +180,25 @@ class World:
 
     def pause(self, machine: Machine, duration_s: float) -> None:
         """Let a process stand still for a while."""
-        host = machine.host
-        if host is None or host.is_dead or host.is_paused:
+        if machine.host is not None:
+            self._pause(machine.host, duration_s)
+
+    def _pause(self, host: Host, duration_s: float) -> None:
+        if host.is_dead or host.is_paused:
             return
-        self.oracle.note(f"{machine.name} pauses for {duration_s:.2f} s")
+        self.oracle.note(f"{host.name} pauses for {duration_s:.2f} s")
         self.oracle.count("pause")
         host.is_paused = True
         self.sim.at(duration_s, lambda: self.sim.resume(host))
+
+    def rescale(self, parallelism: int) -> None:
+        """End all processes; those that start then have another number of instances."""
+        for machine in self.machines:
+            self.crash(machine, silently=False)
+        self.oracle.note(f"the job has {parallelism} instances from now on")
+        self.oracle.count("rescale")
+        self.settings = {**self.settings, "parallelism": parallelism}
+        self._program = program_of(self.plan.job(self), self.settings)
 
     def look(self) -> None:
         """See whether all nodes have ended, and the job with them."""
