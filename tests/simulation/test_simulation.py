@@ -37,7 +37,7 @@ RARE = (
 )
 """What must happen among all seeds: a simulation in which nothing happens finds nothing."""
 
-pytestmark = pytest.mark.timeout(40_000 if NIGHTLY else 1_200)
+pytestmark = pytest.mark.timeout(40_000 if NIGHTLY else 3_000)
 
 
 @pytest.fixture(scope="module")
