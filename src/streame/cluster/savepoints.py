@@ -12,14 +12,9 @@ from streame.cluster.view import Pointer, decode, encode
 from streame.errors import CheckpointError
 from streame.state.checkpoint.manifest import Manifest, encode_manifest
 from streame.state.checkpoint.object_savepoints import Savepoint
-from streame.state.checkpoint.ownership import claim
-from streame.state.checkpoint.savepoints import LOGS, Check, copy_checkpoint, tell_passed_over, without_logs
-from streame.storage.disk import LocalDisk
+from streame.state.checkpoint.savepoints import LOGS, Check, copy_newest, tell_passed_over
 
 DECIDE_S = 10.0
-
-_TRIES = 5
-"""A running job may delete a checkpoint while it is copied; there is a newer one then."""
 
 
 def make_savepoint(place: Place, target: Path) -> int:
@@ -33,32 +28,22 @@ def make_savepoint(place: Place, target: Path) -> int:
     Raises:
         CheckpointError: when there is no checkpoint that can be copied, or something is in the new folder.
     """
-    into = LocalDisk(target)
-    if into.names(""):
-        raise CheckpointError(f"{target}: there is something already; a savepoint needs a new folder")
-    for tries_left in reversed(range(_TRIES)):
-        manifest = _last(place)
-        if manifest is None:
+
+    def last() -> Manifest:
+        found = _last(place)
+        if found is None:
             raise CheckpointError(
                 f"job {place.job!r} has no checkpoint in this cluster; give the name of a job that has made one"
             )
-        release = claim(into, place.job, str(target))
-        try:
-            logs = {path.split("/")[1] for path in place.store.names(LOGS)}
-            copy_checkpoint(place.files, without_logs(manifest, logs), into)
-        except (CheckpointError, OSError) as error:
-            newer = _last(place)
-            if not tries_left or newer is None or newer.number == manifest.number:
-                raise CheckpointError(
-                    f"{target}: the savepoint could not be made: {error}; remove the folder"
-                ) from error
-            for begun in ("state", "out"):
-                into.remove_directory(begun)
-        else:
-            return manifest.number
-        finally:
-            release()
-    raise AssertionError(_TRIES)
+        return found
+
+    return copy_newest(
+        place.files,
+        target,
+        last=last,
+        newest=lambda: last().number,
+        logs=lambda: {path.split("/")[1] for path in place.store.names(LOGS)},
+    )
 
 
 def begin_from(place: Place, folder: Path, check: Check) -> None:

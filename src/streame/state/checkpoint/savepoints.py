@@ -74,16 +74,45 @@ def copy_last(source: Disk, where: str, target: Path) -> int:
     Raises:
         CheckpointError: as for `make_savepoint`.
     """
+    return copy_newest(
+        source,
+        target,
+        last=lambda: last_checkpoint(source, where),
+        newest=lambda: max(manifest_numbers(source), default=0),
+        logs=lambda: source.names(LOGS),
+    )
+
+
+def copy_newest(
+    source: Files,
+    target: Path,
+    *,
+    last: Callable[[], Manifest],
+    newest: Callable[[], int],
+    logs: Callable[[], Collection[str]],
+) -> int:
+    """Copy the last checkpoint to a new folder, or a newer one if that is deleted meanwhile; returns its number.
+
+    Args:
+        source: where the files of the checkpoints are.
+        target: as for `make_savepoint`.
+        last: finds the last checkpoint.
+        newest: finds its number alone.
+        logs: finds the folders of logs, as for `without_logs`.
+
+    Raises:
+        CheckpointError: as for `make_savepoint`.
+    """
     into = LocalDisk(target)
     if into.names(""):
         raise CheckpointError(f"{target}: there is something already; a savepoint needs a new folder")
     for tries_left in reversed(range(_TRIES)):
-        manifest = last_checkpoint(source, where)
+        manifest = last()
         release = claim(into, manifest.job, str(target))
         try:
-            copy_checkpoint(source, without_logs(manifest, source.names(LOGS)), into)
+            copy_checkpoint(source, without_logs(manifest, logs()), into)
         except (CheckpointError, OSError) as error:
-            if not tries_left or manifest_numbers(source)[-1:] == [manifest.number]:
+            if not tries_left or newest() == manifest.number:
                 raise CheckpointError(
                     f"{target}: the savepoint could not be made: {error}; remove the folder"
                 ) from error
