@@ -29,7 +29,7 @@ setup: .venv/.ready
 		echo "(on Debian and Ubuntu: apt install python3-venv)." >&2; \
 		echo "Found: $$('$(or $(PYTHON),python3)' --version 2>&1 || true)." >&2; \
 		echo "To name another one: make setup PYTHON=/path/to/python" >&2; exit 1; }
-	@echo "setting up .venv, about twenty seconds"
+	@echo "setting up .venv, a minute or two"
 	'$(PYTHON)' -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
