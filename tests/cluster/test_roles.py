@@ -151,8 +151,11 @@ def test_a_node_that_goes_hands_over_at_a_checkpoint(seen: View) -> None:
     assert isinstance(leads(seen, part=part(ONE)), StopPart)
 
 
-def test_a_leader_that_is_to_end_stops_resigns_and_leaves() -> None:
+def test_a_leader_that_is_to_end_says_so_stops_resigns_and_leaves() -> None:
     seen = view(A, B, attempt=ONE)
+    for state in ("running", "lost"):
+        assert leads(seen, part=part(ONE, state), is_leaving=True) == SayLeaving()
+    seen = replace(seen, nodes=(NodeEntry(A, "d", leaving=True), NodeEntry(B, "d")))
     assert isinstance(leads(seen, part=part(ONE), is_leaving=True), StopPart)
     assert leads(seen, part=part(ONE, "stopping"), is_leaving=True) == Wait()
     assert leads(seen, part=part(ONE, "stopped"), is_leaving=True) == Resign()

@@ -73,6 +73,12 @@ class Facts:
     seen: Mapping[str, float] = field(default_factory=dict)
     not_before: float = 0.0
 
+    @property
+    def must_say_leaving(self) -> bool:
+        """Whether the others do not know yet that this node is to end."""
+        entry = self.view.node(self.node_id)
+        return self.is_leaving and entry is not None and not entry.leaving
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:

@@ -39,17 +39,12 @@ def follow(facts: Facts) -> Action:
     assert entry is None or entry.members
     if view.is_current and entry is not None:
         if part is not None and part.attempt == entry.attempt:
-            return _say_leaving(facts)
+            return SayLeaving() if facts.must_say_leaving else Wait()
         if entry.place(facts.node_id) is not None:
             return RunPart(entry)
     if running:
         return AbandonPart("there is another attempt" if view.is_current else "another node leads")
-    return _say_leaving(facts)
-
-
-def _say_leaving(facts: Facts) -> Action:
-    entry = facts.view.node(facts.node_id)
-    return SayLeaving() if facts.is_leaving and entry is not None and not entry.leaving else Wait()
+    return SayLeaving() if facts.must_say_leaving else Wait()
 
 
 def _takes_part(facts: Facts) -> bool:

@@ -12,6 +12,7 @@ from streame.cluster.actions import (
     Record,
     Resign,
     RunPart,
+    SayLeaving,
     StopPart,
     Wait,
 )
@@ -40,6 +41,8 @@ def lead(facts: Facts, instances: int) -> Action:
         return AbandonPart("this node leads now")
     if view.outcome is not None and view.outcome.epoch == epoch:
         return End(view.outcome)
+    if facts.must_say_leaving:
+        return SayLeaving()  # so that whoever leads next does not count on it
     if ours is None or ours.is_over:
         return _next(facts, epoch, ours, instances)
     if ours.state == "running":
