@@ -3,6 +3,7 @@
 import struct
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -13,7 +14,8 @@ from polars.testing import assert_frame_equal
 from streame.cluster.arrow_check import shape_of
 from streame.cluster.batches import PIECE_BYTES, BatchCodec
 from streame.cluster.columns import Columns
-from streame.cluster.frames import FRAME_BYTES_MAX, Attempt, Data, FrameRefused, unpack
+from streame.cluster.frames import FRAME_BYTES_MAX, Attempt, Bytes, Data, FrameRefused, unpack
+from streame.cluster.narrowing import NUMBERS_MIN, narrowed, widened
 from streame.cluster.record_batch import read_record_batch
 from streame.core.hidden import BEHIND, POSITION, WEIGHT
 from streame.core.messages import BATCH_ROWS_MAX, Batch, Positions
@@ -40,7 +42,7 @@ def codec(schema: Any, **settings: Any) -> BatchCodec:
 def there_and_back(codec: BatchCodec, batch: Batch) -> list[Batch]:
     """Through frames, each of which has the next number."""
     back = []
-    for seq, packed in enumerate(codec.encode(batch, ATTEMPT, 3, 11), start=11):
+    for seq, (packed, _) in enumerate(codec.encode(batch, ATTEMPT, 3, 11), start=11):
         assert len(packed) <= FRAME_BYTES_MAX
         data, body = unpack(packed)
         assert isinstance(data, Data)
@@ -50,11 +52,18 @@ def there_and_back(codec: BatchCodec, batch: Batch) -> list[Batch]:
 
 
 def only(codec: BatchCodec, frame: pl.DataFrame) -> tuple[Data, bytearray]:
-    """The one frame of a batch, its body to be changed."""
-    (packed,) = codec.encode(Batch(frame), ATTEMPT, 3, 11)
+    """The one frame of a batch, and what its body stands for, to be changed."""
+    ((packed, size),) = codec.encode(Batch(frame), ATTEMPT, 3, 11)
     data, body = unpack(packed)
     assert isinstance(data, Data)
-    return data, bytearray(body)
+    assert data.bytes == size
+    return data, bytearray(b"".join(widened(body, data.bytes)))
+
+
+def decoded(codec: BatchCodec, data: Data, wide: Bytes) -> Batch:
+    """What comes of a body that stands for these bytes."""
+    body = b"".join(narrowed([(memoryview(wide), [])]))
+    return codec.decode(msgspec.structs.replace(data, bytes=len(wide)), memoryview(body))
 
 
 @settings(max_examples=200)
@@ -87,6 +96,27 @@ def test_positions_come_back(offsets: list[int], split: tuple[str, str] | None) 
     assert (back.positions.source, back.positions.split, back.split) == ("orders", "ü/1.csv", split)
     assert back.positions.offsets().tolist() == offsets
     assert back.frame.equals(frame)
+
+
+def test_numbers_that_are_close_take_few_bytes() -> None:
+    rows = 10_000
+    at = np.arange(rows)
+    frame = pl.DataFrame(
+        {
+            "ts": pl.Series(1_700_000_000_000_000 + 100 * at).cast(pl.Datetime("us")),
+            "user": at * 7 % 1_000,
+            "item": [f"item-{number % 90:04}" for number in range(rows)],
+        }
+    )
+    offsets = np.cumsum(at % 3)
+    batch = Batch(frame, Positions("s", "t", lambda: offsets))
+    ((packed, size),) = codec(frame.schema).encode(batch, ATTEMPT, 3, 11)
+    assert size > rows * (8 + 8 + 8 + 9 + 8)
+    assert len(packed) < rows * (4 + 2 + 1 + 9 + 1) + 2_000
+    (back,) = there_and_back(codec(frame.schema), batch)
+    assert back.frame.equals(frame)
+    assert back.positions is not None
+    assert back.positions.offsets().tolist() == offsets.tolist()
 
 
 def test_hidden_columns_come_back_where_they_were() -> None:
@@ -204,11 +234,14 @@ HARM = st.one_of(
 
 
 @settings(max_examples=1500)
-@given(st.data())
-def test_bytes_that_mean_harm_are_refused_or_harmless(data: st.DataObject) -> None:
+@given(st.data(), st.sampled_from([1, NUMBERS_MIN]))
+def test_bytes_that_mean_harm_are_refused_or_harmless(data: st.DataObject, times: int) -> None:
     """The digest is right, as an attacker within the cluster can make it."""
     channel = codec(FRAME.schema)
-    header, body = only(channel, FRAME)
+    ((packed, _),) = channel.encode(Batch(pl.concat([FRAME] * times)), ATTEMPT, 3, 11)
+    header, view = unpack(packed)
+    assert isinstance(header, Data)
+    body = bytearray(view)
     for _ in range(data.draw(st.integers(1, 3))):
         harm = data.draw(HARM)
         at = data.draw(st.integers(0, len(body) - 1))
@@ -224,7 +257,8 @@ def test_bytes_that_mean_harm_are_refused_or_harmless(data: st.DataObject) -> No
 
 def numbers_in(body: bytearray, codec: BatchCodec, frame: pl.DataFrame) -> dict[tuple[str, int, int], int]:
     """Where the metadata has each number of each array and buffer."""
-    batch = read_record_batch(memoryview(bytes(body)), *shape_of(codec.columns.carried))
+    nodes, buffers = shape_of(codec.columns.carried)
+    batch = read_record_batch(memoryview(bytes(body)), nodes, len(buffers))
     found: dict[tuple[str, int, int], int] = {}
     for kind, pairs in (("node", batch.nodes), ("buffer", batch.buffers)):
         packed = b"".join(struct.pack("<qq", *pair) for pair in pairs)
@@ -242,7 +276,7 @@ def test_no_number_of_the_metadata_can_be_another_one() -> None:
             changed = bytearray(body)
             struct.pack_into("<q", changed, at, wrong)
             with pytest.raises(FrameRefused):
-                channel.decode(header, memoryview(bytes(changed)))
+                decoded(channel, header, changed)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +305,7 @@ def test_arrays_that_point_elsewhere_are_refused(
     header, body = only(channel, series.to_frame())
     assert body.count(old) == 1
     with pytest.raises(FrameRefused, match=message):
-        channel.decode(header, memoryview(bytes(body).replace(old, new)))
+        decoded(channel, header, bytes(body).replace(old, new))
 
 
 def test_buffers_that_overlap_are_refused() -> None:
@@ -283,7 +317,7 @@ def test_buffers_that_overlap_are_refused() -> None:
     (offset,) = struct.unpack_from("<q", body, places["buffer", 1, 0])
     struct.pack_into("<q", body, places["buffer", 3, 0], offset)
     with pytest.raises(FrameRefused, match="does not lie between"):
-        channel.decode(header, memoryview(bytes(body)))
+        decoded(channel, header, body)
 
 
 def test_compressed_rows_are_refused(tmp_path: Any) -> None:
@@ -295,7 +329,7 @@ def test_compressed_rows_are_refused(tmp_path: Any) -> None:
         stream = path.read_bytes()
         message = stream[8 + struct.unpack_from("<I", stream, 4)[0] : -8]
         with pytest.raises(FrameRefused, match="is compressed, which is not done between nodes"):
-            channel.decode(Data(ATTEMPT, 3, 11, frame.height), memoryview(message))
+            decoded(channel, Data(ATTEMPT, 3, 11, frame.height, 0), message)
 
 
 def test_rows_of_other_columns_are_refused() -> None:
@@ -308,9 +342,9 @@ def test_rows_of_other_columns_are_refused() -> None:
         {"a": pl.Null()},
     ):
         with pytest.raises(FrameRefused):
-            codec(schema).decode(header, memoryview(body))
+            decoded(codec(schema), header, body)
     with pytest.raises(FrameRefused):
-        codec({"a": pl.Int64()}).decode(Data(ATTEMPT, 3, 11, 3), memoryview(body))
+        decoded(codec({"a": pl.Int64()}), Data(ATTEMPT, 3, 11, 3, 0), body)
 
 
 def test_hidden_columns_that_cannot_be_there_are_refused() -> None:
@@ -318,12 +352,12 @@ def test_hidden_columns_that_cannot_be_there_are_refused() -> None:
     _, body = only(channel, pl.DataFrame({"a": [1]}))
     for hidden in (((9, WEIGHT),), ((0, "a"),), ((0, "__other"),), ((0, WEIGHT), (0, WEIGHT))):
         with pytest.raises(FrameRefused, match="is no hidden column that can be there"):
-            channel.decode(Data(ATTEMPT, 3, 11, 1, hidden), memoryview(body))
+            decoded(channel, Data(ATTEMPT, 3, 11, 1, 0, hidden), body)
 
 
 def test_a_refusal_names_the_column() -> None:
     channel = codec({"good": pl.Int64(), "bad": pl.String()})
     header, body = only(channel, pl.DataFrame({"good": [1], "bad": ["xyz"]}))
     with pytest.raises(FrameRefused) as caught:
-        channel.decode(header, memoryview(bytes(body).replace(b"xyz", b"x\xffz")))
+        decoded(channel, header, bytes(body).replace(b"xyz", b"x\xffz"))
     assert caught.value.__notes__ == ["in column 'bad'"]

@@ -83,7 +83,7 @@ def test_the_sender_always_goes_on_once_all_is_consumed(sizes: list[int], random
     """However batches and consumption interleave: no deadlock, never more under way than the window, nothing lost."""
     window, returns = Window(), Returns()
     waiting: list[int] = []
-    costs = [charge(size) for size in sizes]
+    costs = [charge(size, 0) for size in sizes]
     while costs or waiting:
         if costs and window.has(costs[0]) and (not waiting or random.random() < 0.6):  # type: ignore[attr-defined]
             window.take(costs[0])
@@ -97,8 +97,8 @@ def test_the_sender_always_goes_on_once_all_is_consumed(sizes: list[int], random
 
 
 def test_small_batches_cost_what_their_objects_take() -> None:
-    assert charge(1) == CHARGE_MIN
-    assert charge(CHARGE_MIN + 1) == CHARGE_MIN + 1
+    assert charge(1, 0) == CHARGE_MIN
+    assert charge(CHARGE_MIN + 1, 7) == CHARGE_MIN + 1
 
 
 def test_small_credits_are_told_together() -> None:

@@ -38,7 +38,7 @@ CODEC = BatchCodec(COLUMNS.rows, "numbers")
 
 
 def data(seq: int, frame: pl.DataFrame) -> bytes:
-    (packed,) = CODEC.encode(Batch(frame), ATTEMPT, 0, seq)
+    ((packed, _),) = CODEC.encode(Batch(frame), ATTEMPT, 0, seq)
     return packed
 
 

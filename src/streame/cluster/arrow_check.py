@@ -16,6 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from streame.cluster.frames import FRAME_BYTES_MAX, FrameRefused
+from streame.cluster.narrowing import Kind
 from streame.cluster.record_batch import RecordBatch
 
 _ALIGNMENT = 8
@@ -27,15 +28,19 @@ _WIDTHS: dict[Any, int] = {
     pl.UInt128: 16, pl.Decimal: 16,
 }  # fmt: skip
 
+_NUMBERS = (pl.Int64, pl.UInt64, pl.Datetime, pl.Duration, pl.Time)
+"""The dtypes of whole numbers with 64 bits."""
+
 Offsets = npt.NDArray[np.int64]
 
 
-def shape_of(schema: pl.Schema) -> tuple[int, int]:
-    """How many arrays and buffers some columns have."""
-    nodes = buffers = 0
+def shape_of(schema: pl.Schema) -> tuple[int, list[Kind]]:
+    """How many arrays some columns have, and what lies in each of their buffers."""
+    nodes, buffers = 0, []
     for dtype in schema.dtypes():
         more_nodes, more_buffers = _shape(dtype)
-        nodes, buffers = nodes + more_nodes, buffers + more_buffers
+        nodes += more_nodes
+        buffers += more_buffers
     return nodes, buffers
 
 
@@ -159,22 +164,22 @@ class _Check:
             raise FrameRefused("a time of day is less than nothing, or a day or more")
 
 
-def _shape(dtype: Any) -> tuple[int, int]:
+def _shape(dtype: Any) -> tuple[int, list[Kind]]:
     match dtype:
         case pl.Null():
-            return 1, 0
+            return 1, []
         case pl.String() | pl.Binary():
-            return 1, 3
+            return 1, [Kind.BYTES, Kind.RISING, Kind.BYTES]
         case pl.Array(inner=inner):
-            own, children = 1, [inner]
+            own, children = [Kind.BYTES], [inner]
         case pl.List(inner=inner):
-            own, children = 2, [inner]
+            own, children = [Kind.BYTES, Kind.RISING], [inner]
         case pl.Struct(fields=fields):
-            own, children = 1, [field.dtype for field in fields]
+            own, children = [Kind.BYTES], [field.dtype for field in fields]
         case _:
-            return 1, 2
+            return 1, [Kind.BYTES, Kind.NEAR if isinstance(dtype, _NUMBERS) else Kind.BYTES]
     below = [_shape(child) for child in children]
-    return 1 + sum(nodes for nodes, _ in below), own + sum(buffers for _, buffers in below)
+    return 1 + sum(nodes for nodes, _ in below), own + [kind for _, kinds in below for kind in kinds]
 
 
 def _placed(batch: RecordBatch) -> Iterator[memoryview]:

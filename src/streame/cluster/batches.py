@@ -17,7 +17,8 @@ from polars.exceptions import PanicException, PolarsError
 from streame.cluster.arrow_check import check_arrays, shape_of
 from streame.cluster.columns import HIDDEN_DTYPES, Columns
 from streame.cluster.frames import Attempt, Bytes, Data, FrameRefused, pack
-from streame.cluster.record_batch import read_record_batch
+from streame.cluster.narrowing import NUMBERS_MIN, Kind, Run, narrowed, widened
+from streame.cluster.record_batch import RecordBatch, read_record_batch
 from streame.core.hidden import HIDDEN
 from streame.core.messages import BATCH_ROWS_MAX, Batch, Offsets, Positions
 from streame.errors import DataError
@@ -41,19 +42,39 @@ class _Layout:
     Args:
         columns: all, in order.
         start: the Arrow message that tells them.
-        shape: how many arrays and buffers they have.
+        nodes: how many arrays they have.
+        buffers: what lies in each of their buffers.
         is_cast: whether some travel as another dtype.
     """
 
     columns: Columns
     start: bytes
-    shape: tuple[int, int]
+    nodes: int
+    buffers: list[Kind]
     is_cast: bool
 
     @classmethod
     def of(cls, columns: Columns) -> "_Layout":
         start, _ = _split(_arrow(pl.DataFrame(schema=columns.carried)))
-        return cls(columns, start, shape_of(columns.carried), columns.is_cast)
+        return cls(columns, start, *shape_of(columns.carried), columns.is_cast)
+
+    def rows_of(self, message: memoryview) -> RecordBatch:
+        """The metadata of an Arrow message of rows.
+
+        Raises:
+            FrameRefused: when it is none with these columns.
+        """
+        return read_record_batch(message, self.nodes, len(self.buffers))
+
+    def numbers_in(self, message: memoryview) -> list[Run]:
+        """Where the numbers of 64 bits lie in an Arrow message of rows that was made here."""
+        batch = self.rows_of(message)
+        start = len(message) - len(batch.body)
+        return [
+            Run(start + offset, size, kind)
+            for (offset, size), kind in zip(batch.buffers, self.buffers, strict=True)
+            if kind is not Kind.BYTES
+        ]
 
 
 @dataclass(slots=True)
@@ -73,8 +94,8 @@ class BatchCodec:
     partial: Columns | None = None
     _layouts: dict[tuple[bool, _Hidden], _Layout] = field(default_factory=dict)
 
-    def encode(self, batch: Batch, attempt: Attempt, channel: int, seq: int) -> Iterator[bytes]:
-        """Frames with the rows of a batch, each with the next number.
+    def encode(self, batch: Batch, attempt: Attempt, channel: int, seq: int) -> Iterator[tuple[bytes, int]]:
+        """Frames with the rows of a batch, each with the next number, and how many bytes its body stands for.
 
         Args:
             batch: some rows, or none.
@@ -92,14 +113,15 @@ class BatchCodec:
         assert offsets is None or len(offsets) == frame.height, (self.name, frame.height)
         source = (batch.positions.source, batch.positions.split) if batch.positions is not None else None
         for start, rows, body in self._pieces(frame, layout, 0):
-            even, pieces = None, [body]
+            even, parts = None, [(body, layout.numbers_in(body) if rows >= NUMBERS_MIN and len(body) else [])]
             if offsets is not None:
                 part = np.ascontiguousarray(offsets[start : start + rows], np.int64)
                 even = _even(part)
                 if even is None:
-                    pieces.append(part.data.cast("B"))
-            head = Data(attempt, channel, seq, rows, hidden, batch.split, source, even, is_partial)
-            yield pack(head, *pieces)
+                    parts.append((part.data.cast("B"), [Run(0, part.nbytes, Kind.RISING)]))
+            size = sum(len(each) for each, _ in parts)
+            head = Data(attempt, channel, seq, rows, size, hidden, batch.split, source, even, is_partial)
+            yield pack(head, *(narrowed(parts) if size else ())), size
             seq += 1
 
     def decode(self, data: Data, body: memoryview) -> Batch:
@@ -108,32 +130,36 @@ class BatchCodec:
         Raises:
             FrameRefused: when the body is not what `encode` gives for these columns.
         """
-        uneven = data.source is not None and data.even is None
-        arrow = body[: len(body) - 8 * data.rows] if uneven else body
-        if uneven and len(body) < 8 * data.rows:
-            raise FrameRefused(f"{data.rows:,} positions do not fit into {len(body):,} bytes")
-        frame = self._rows(data, arrow)
+        pieces = widened(body, data.bytes) if len(body) or data.bytes else []
+        positions: Bytes = b""
+        if data.source is not None and data.even is None and data.rows:
+            positions = pieces.pop() if pieces else b""
+            if len(positions) != 8 * data.rows:
+                raise FrameRefused(f"{data.rows:,} positions have {len(positions):,} bytes")
+        frame = self._rows(data, pieces)
         if data.source is None:
             return Batch(frame, None, data.split)
-        offsets = _offsets(data, body[len(arrow) :])
+        offsets = _offsets(data, positions)
         return Batch(frame, Positions(*data.source, lambda: offsets), data.split)
 
-    def _rows(self, data: Data, arrow: memoryview) -> pl.DataFrame:
+    def _rows(self, data: Data, arrow: list[Bytes]) -> pl.DataFrame:
         if data.is_partial and self.partial is None:
             raise FrameRefused("rows that stand for several came on a channel that has none")
         layout = self._layout(data.hidden, is_partial=data.is_partial)
         schema = layout.columns.schema
         if not data.rows or not schema:
-            if len(arrow):
+            if arrow:
                 raise FrameRefused(
-                    f"{data.rows} rows of {len(schema)} columns have a body of {len(arrow):,} bytes"
+                    f"{data.rows} rows of {len(schema)} columns have a body of {data.bytes:,} bytes"
                 )
             return (
                 pl.DataFrame(schema=schema, height=data.rows) if not schema else pl.DataFrame(schema=schema)
             )
-        check_arrays(read_record_batch(arrow, *layout.shape), layout.columns.carried, data.rows)
+        stream = b"".join((layout.start, *arrow, _END))
+        message = memoryview(stream)[len(layout.start) : -len(_END)]
+        check_arrays(layout.rows_of(message), layout.columns.carried, data.rows)
         try:
-            frame = pl.read_ipc_stream(io.BytesIO(b"".join((layout.start, arrow, _END))))
+            frame = pl.read_ipc_stream(io.BytesIO(stream))
             if layout.is_cast:
                 frame = frame.cast(schema)
         except (PolarsError, PanicException, OSError, ValueError) as error:
@@ -172,10 +198,12 @@ class BatchCodec:
                 self._layouts[is_partial, hidden] = layout
         return layout
 
-    def _pieces(self, frame: pl.DataFrame, layout: _Layout, start: int) -> Iterator[tuple[int, int, Bytes]]:
+    def _pieces(
+        self, frame: pl.DataFrame, layout: _Layout, start: int
+    ) -> Iterator[tuple[int, int, memoryview]]:
         """Where each piece begins, its rows, and their bytes."""
         parts = -(-frame.height // BATCH_ROWS_MAX)
-        body: Bytes = b""
+        body = memoryview(b"")
         if parts == 1 and frame.width:
             cast = frame.cast(layout.columns.carried) if layout.is_cast else frame
             body = _split(_arrow(cast.rechunk()))[1]
@@ -221,9 +249,9 @@ def _even(offsets: Offsets) -> tuple[int, int] | None:
     return first, step
 
 
-def _offsets(data: Data, body: memoryview) -> Offsets:
+def _offsets(data: Data, positions: Bytes) -> Offsets:
     if data.even is None:
-        return np.frombuffer(bytes(body), np.int64)
+        return np.frombuffer(bytes(positions), np.int64)
     first, step = data.even
     last: Any = first + step * max(0, data.rows - 1)
     if not all(-(2**63) <= each < 2**63 for each in (first, step, last)):

@@ -69,8 +69,8 @@ class RemoteChannel:
         assert channel == 0, channel
         assert not self._ended, self.name
         if isinstance(message, messages.Batch):
-            for frame in self._codec.encode(message, self._attempt, self._number, self._seq + 1):
-                if not self._admitted(charge(len(frame))):
+            for frame, size in self._codec.encode(message, self._attempt, self._number, self._seq + 1):
+                if not self._admitted(charge(len(frame), size)):
                     return
                 self._seq += 1
                 self._outgoing.add(frame)

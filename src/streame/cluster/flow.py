@@ -19,9 +19,14 @@ MISSED_FIRST = 24
 """So is one that was not heard for so many from the beginning."""
 
 
-def charge(frame_bytes: int) -> int:
-    """What a frame with rows takes of the credit of its channel."""
-    return max(frame_bytes, CHARGE_MIN)
+def charge(frame_bytes: int, body_bytes: int) -> int:
+    """What a frame with rows takes of the credit of its channel.
+
+    Args:
+        frame_bytes: its length.
+        body_bytes: what its body stands for: rows wait in memory as wide as they are.
+    """
+    return max(frame_bytes, body_bytes, CHARGE_MIN)
 
 
 def _needed(cost: int, size: int) -> int:

@@ -20,7 +20,7 @@ FRAME_BYTES_MAX = 16 * 1024 * 1024
 
 HEADER_BYTES_MAX = 1024 * 1024
 
-_MAGIC = b"SF01"
+_MAGIC = b"SF02"
 _PREFIX = struct.Struct("<4sIIIQ")
 """Magic with the version, bytes of the header, of its padding, and of the body; the digest of all that follows."""
 
@@ -72,12 +72,13 @@ class Open(_Frame, frozen=True, tag=1):
 
 
 class Data(_Frame, frozen=True, tag=2):
-    """Rows of a batch; the body has them as Arrow, and then their positions if they make no even row.
+    """Rows of a batch; the body has them as Arrow, and then their positions if they make no even row, all made narrower.
 
     Args:
         channel: where they belong.
         seq: the number of the frame on its channel.
         rows: how many.
+        bytes: how many bytes the body has once it is as wide as before.
         hidden: place and name of each hidden column; the others are those of the channel, in their order.
         split: the source and split that all rows came from.
         source: the source and split of their positions, if they have any.
@@ -88,6 +89,7 @@ class Data(_Frame, frozen=True, tag=2):
     channel: _Channel
     seq: _Number
     rows: Annotated[int, msgspec.Meta(ge=0, le=BATCH_ROWS_MAX)]
+    bytes: Annotated[int, msgspec.Meta(ge=0, le=FRAME_BYTES_MAX)]
     hidden: Annotated[tuple[tuple[_Channel, _Text], ...], msgspec.Meta(max_length=8)] = ()
     split: _Pair | None = None
     source: _Pair | None = None

@@ -315,7 +315,7 @@ class Link:
         inbox, channel = receiving.to.inbox, receiving.to.channel
         match frame:
             case Data():
-                cost = charge(size)
+                cost = charge(size, frame.bytes)
                 with receiving.lock:
                     receiving.returns.arrived(cost)
                 inbox.arrive(channel, receiving.codec.decode(frame, body), cost)

@@ -16,7 +16,7 @@ _Value = TypeVar("_Value", np.int32, np.int64, np.float64, np.bool_)
 _RATIO = 8
 _SMALL_ROWS = 8192
 _FEW_COLUMNS = 4
-_FEW_ROWS = 32_768
+_FEW_ROWS = 65_536
 
 
 class Rows(Savable):
