@@ -5,18 +5,20 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir
 from pathlib import Path
 
 import pytest
 
+from streame.cli.chaos.attempt import Process
 from streame.cli.chaos.campaign import Campaign, Settings, Undisturbed
 from streame.cli.chaos.proof import lines, rows, troubles, unreached
 from streame.cli.chaos.run import Tried
 from streame.cli.load import load_job
 from streame.core.failpoints import NAMES
 from tests.chaos.recorded import write_rows
+from tests.services.nursery import nursery
 from tests.storage.small_file_system import small_file_system
 
 PIPELINES = Path(__file__).parent / "pipelines.py"
@@ -52,9 +54,16 @@ def scratch(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+def forked(arguments: Sequence[str], environment: Mapping[str, str], pipe: int, log: int) -> Process:
+    """A process that need not import everything first."""
+    return nursery().start(
+        arguments, stdout=log, stderr=log, env=environment, cwd=Path.cwd(), pass_fds=[pipe]
+    )
+
+
 def tried_on(name: str, settings: Settings, scratch: Path) -> Campaign:
     target = f"{PIPELINES}:{name}"
-    return Campaign(target, load_job(target), settings, scratch)
+    return Campaign(target, load_job(target), settings, scratch, forked)
 
 
 @pytest.fixture(scope="module")

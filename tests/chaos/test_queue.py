@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 
 from streame.core.failpoints import EXIT_CODE, VARIABLE
 from tests.chaos.queue_child import PRODUCERS
+from tests.services.nursery import nursery
 
 ROOT = Path(__file__).parent.parent.parent
 NIGHTLY = bool(os.environ.get("STREAME_NIGHTLY"))
@@ -37,10 +36,9 @@ class Producer:
 
     def __init__(self, folder: Path, first: int, last: int, failpoints: str = "") -> None:
         reading, writing = os.pipe()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.queue_child", str(folder), str(first), str(last), str(writing)],
-            env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", VARIABLE: failpoints},
-            cwd=ROOT, pass_fds=[writing],
+        self.process = nursery().start(
+            ["tests.chaos.queue_child", str(folder), str(first), str(last), str(writing)],
+            stdout=1, stderr=2, env={**os.environ, VARIABLE: failpoints}, pass_fds=[writing],
         )  # fmt: skip
         os.close(writing)
         self._pipe = os.fdopen(reading, "rb")

@@ -1,6 +1,7 @@
 """A job on several node processes that a test kills, pauses and parts, and the proof that its output is as if nothing was."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import TypeVar
 
 import numpy as np
@@ -16,11 +18,11 @@ import numpy as np
 from streame.cluster.etcd.client import EtcdClient
 from streame.cluster.etcd.settings import EtcdSettings
 from streame.cluster.view import Keys, View, view_of
-from streame.core.failpoints import EXIT_CODE
+from streame.core.failpoints import EXIT_CODE, VARIABLE
 from streame.testing.tcp_proxy import TcpProxy
 from tests.cluster.loads import FedRows, Load, PutRows
-from tests.cluster.nursery import Nursery
 from tests.services.etcd import EtcdServers
+from tests.services.nursery import Forked, nursery
 
 CATCH_UP_S = 30.0
 """Whatever is done to nodes: so long after it all that was let out is in the output."""
@@ -55,7 +57,7 @@ class Node:
     etcd: list[TcpProxy]
     way: TcpProxy | None
     job: str
-    pid: int | None = None
+    process: Forked | None = None
 
 
 @dataclass
@@ -63,7 +65,6 @@ class Nodes:
     """The nodes of a job.
 
     Args:
-        nursery: where processes come from.
         servers: etcd.
         folder: of the job.
         job: its name.
@@ -73,7 +74,6 @@ class Nodes:
         load: what goes into the job.
     """
 
-    nursery: Nursery
     servers: EtcdServers
     folder: Path
     job: str
@@ -100,15 +100,21 @@ class Nodes:
                 "node": name, "cluster": self.cluster, "folder": str(self.folder), "job": node.job,
                 "etcd": [proxy.address for proxy in node.etcd] or list(self.servers.endpoints),
                 "address": f"127.0.0.1:{node.port}", "proxy_port": None if node.way is None else node.way.port,
-                "failpoints": failpoints, "interval": INTERVAL,
+                "interval": INTERVAL,
             }  # fmt: skip
-            node.pid = self.nursery.start(self._log(name), settings)
+            with self._log(name).open("ab") as log:
+                arguments = ["tests.cluster.member", json.dumps(settings)]
+                node.process = nursery().start(
+                    arguments,
+                    stdout=log.fileno(),
+                    stderr=log.fileno(),
+                    env={**os.environ, VARIABLE: failpoints},
+                )
 
     def kill(self, *names: str) -> None:
         """Kill nodes, all at the same moment."""
-        pids = [self._signal(name, signal.SIGKILL) for name in names]
-        for pid in pids:
-            assert self.nursery.wait(pid, CATCH_UP_S) == -signal.SIGKILL
+        for process in [self._signal(name, signal.SIGKILL) for name in names]:
+            assert process.wait(CATCH_UP_S) == -signal.SIGKILL
         self.killed += len(names)
         self._forget(*names)
 
@@ -132,9 +138,11 @@ class Nodes:
 
     def ended(self, name: str, code: int, seconds: float = CATCH_UP_S) -> None:
         """Wait until a node has ended by itself with a code."""
-        pid = self.nodes[name].pid
-        assert pid is not None
-        found = self.nursery.wait(pid, seconds)
+        process = self.nodes[name].process
+        assert process is not None
+        with contextlib.suppress(TimeoutExpired):
+            process.wait(seconds)
+        found = process.returncode
         if found != code:
             raise Stuck(f"node {name} should have ended with {code}; it has {found} after {seconds:g} s")
         self.killed += code == EXIT_CODE
@@ -142,8 +150,8 @@ class Nodes:
 
     def is_running(self, name: str) -> bool:
         """Whether a node has not ended."""
-        pid = self.nodes[name].pid
-        return pid is not None and self.nursery.code(pid) is None
+        process = self.nodes[name].process
+        return process is not None and process.returncode is None
 
     def view(self) -> View:
         """What etcd says of the job."""
@@ -277,17 +285,16 @@ class Nodes:
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
-    def _signal(self, name: str, number: int) -> int:
-        pid = self.nodes[name].pid
-        assert pid is not None
-        assert self.nursery.code(pid) is None, f"node {name} has ended already"
-        os.kill(pid, number)
-        return pid
+    def _signal(self, name: str, number: int) -> Forked:
+        process = self.nodes[name].process
+        assert process is not None
+        assert process.returncode is None, f"node {name} has ended already"
+        process.send_signal(number)
+        return process
 
 
 @contextlib.contextmanager
 def running(
-    nursery: Nursery,
     servers: EtcdServers,
     folder: Path,
     job: str,
@@ -300,7 +307,7 @@ def running(
     folder.mkdir(parents=True, exist_ok=True)
     cluster = f"c{os.getpid()}-{folder.name}".lower()
     load = PutRows(folder) if job == "queued" else FedRows(folder, job)
-    made = Nodes(nursery, servers, folder, job, cluster, np.random.default_rng(seed), load, is_proxied)
+    made = Nodes(servers, folder, job, cluster, np.random.default_rng(seed), load, is_proxied)
     try:
         made.start(*names)
         made.takes_part(*names)

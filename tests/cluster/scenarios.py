@@ -1,7 +1,6 @@
 """What is done to the nodes of a job. Each is given running nodes, and leaves it to its caller to see that nothing went wrong."""
 
 import os
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -257,7 +256,8 @@ def strangers(nodes: Nodes) -> None:
     assert "another one than that of node" in nodes.said("stranger")
     for is_leader in (False, True):
         twin = nodes.leader() if is_leader else nodes.any_of(nodes.followers())
-        older = nodes.nodes.pop(twin)
+        older = nodes.nodes.pop(twin).process
+        assert older is not None
         nodes.start(twin)
         try:
             nodes.until(lambda: _are_two(nodes, twin), "the second one does not come")  # noqa: B023 - called now
@@ -267,7 +267,7 @@ def strangers(nodes: Nodes) -> None:
             assert nodes.view().attempt == before, "there is one attempt after the other"
             nodes.caught_up()
         finally:
-            os.kill(older.pid or 0, signal.SIGKILL)
+            older.kill()
         nodes.caught_up()
         nodes.takes_part(*everybody)
 

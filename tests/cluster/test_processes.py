@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.cluster.nursery import Nursery
 from tests.cluster.processes import running
 from tests.cluster.scenarios import NIGHTLY, SCENARIOS, Scenario
 from tests.services.etcd import EtcdServers
@@ -20,17 +19,8 @@ pytestmark = pytest.mark.timeout(7200 if NIGHTLY else 600)
 
 
 @pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    """Where processes come from."""
-    made = Nursery()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
 def results(
     request: pytest.FixtureRequest,
-    nursery: Nursery,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, Future[int]]]:
     """How many processes ended in each of the scenarios that were asked for."""
@@ -42,7 +32,7 @@ def results(
     def played(number: int, scenario: Scenario) -> int:
         own = folder / f"s{number}"
         with running(
-            nursery, servers[scenario.members], own, scenario.job, scenario.names, seed + number,
+            servers[scenario.members], own, scenario.job, scenario.names, seed + number,
             is_proxied=scenario.is_proxied,
         ) as nodes:  # fmt: skip
             scenario.act(nodes)

@@ -1,8 +1,6 @@
 """A process that ends at any step around a checkpoint is started again, and the output is as if nothing had happened."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +9,7 @@ import pytest
 import streame as st
 from streame.core.failpoints import EXIT_CODE, VARIABLE
 from tests.durability.job import rows, windows
+from tests.services.nursery import nursery
 
 STEPS = [
     "S0.after",
@@ -27,9 +26,9 @@ STEPS = [
 
 def run(folder: Path, failpoints: str = "") -> int:
     """Run the job in a process; returns its exit code."""
-    environment = {**os.environ, VARIABLE: failpoints}
-    command = [sys.executable, "-m", "tests.durability.job", str(folder)]
-    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=100)
+    done = nursery().run(
+        ["tests.durability.job", str(folder)], env={**os.environ, VARIABLE: failpoints}, timeout=100
+    )
     assert done.returncode in {0, EXIT_CODE}, done.stderr
     return done.returncode
 

@@ -4,8 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import pytest
 
 from streame.core.failpoints import EXIT_CODE, VARIABLE
 from streame.state.checkpoint.attempt import CRASHES_MAX
+from tests.services.nursery import nursery
 
 ROOT = Path(__file__).parent.parent.parent
 KEYS = "abcde"
@@ -66,9 +65,7 @@ def change(folder: Path, **settings: object) -> None:
 
 def run(folder: Path, failpoints: str = "") -> tuple[int, str]:
     """Run the job once; returns how it ended and what it said."""
-    command = [sys.executable, "-m", "tests.isolation.deadly_job", str(folder)]
-    environment = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", VARIABLE: failpoints}
-    done = subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
+    done = nursery().run(["tests.isolation.deadly_job", str(folder)], env={VARIABLE: failpoints})
     assert done.returncode in {0, 1, -signal.SIGKILL, EXIT_CODE}, done.stderr
     return done.returncode, done.stderr
 

@@ -1,13 +1,12 @@
 """Real processes that end at every failpoint of a checkpoint: what was acknowledged is there, and the next one goes on."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from streame.core.failpoints import EXIT_CODE
+from streame.core.failpoints import EXIT_CODE, VARIABLE
 from streame.state.checkpoint.local import LocalCheckpoints
+from tests.services.nursery import nursery
 from tests.state.checkpoint.counting_job import (
     JOB,
     SINK,
@@ -16,8 +15,6 @@ from tests.state.checkpoint.counting_job import (
     published_by,
     write_checkpoint,
 )
-
-ROOT = Path(__file__).parent.parent.parent.parent
 
 PLACES = (
     "S1.write", "S1.written", "S1.after", "S2.after", "S3.renamed", "S3.after", "S4.write", "S4.written", "S4.after",
@@ -28,9 +25,8 @@ RECOVERY = ("R0.before", "R0.synced", "R0.after")
 
 def run_child(folder: Path, count: int, failpoint: str = "") -> tuple[int, int, int]:
     """Run the child; returns its exit code, and the last numbers that it recovered and acknowledged."""
-    environment = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "STREAME_FAILPOINT": failpoint}
-    command = [sys.executable, "-m", "tests.state.checkpoint.child", str(folder), str(count)]
-    ended = subprocess.run(command, check=False, env=environment, cwd=ROOT, capture_output=True, text=True)
+    arguments = ["tests.state.checkpoint.child", str(folder), str(count)]
+    ended = nursery().run(arguments, env={VARIABLE: failpoint})
     said = {"recovered": 0, "acknowledged": 0}
     for line in ended.stdout.splitlines():
         word, _, number = line.partition(" ")

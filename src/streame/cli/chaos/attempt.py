@@ -7,10 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from streame.cli.chaos.ballast import Ballast
 from streame.cli.chaos.child import FAILED, Order
@@ -19,6 +19,29 @@ from streame.core.failpoints import EXIT_CODE, VARIABLE
 
 LAST_WORDS_S = 1.0
 """How long a process that is stuck has to say where."""
+
+
+class Process(Protocol):
+    """What is asked of a process that was started."""
+
+    def wait(self, timeout: float | None = None, /) -> int:
+        """Its exit code, once it has ended; raises `TimeoutExpired`."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send it a signal."""
+
+
+Start = Callable[[Sequence[str], Mapping[str, str], int, int], Process]
+"""Starts a process of Python, given a module and its arguments, the environment, the file descriptor that it is to have, and
+that of its log."""
+
+
+def started(arguments: Sequence[str], environment: Mapping[str, str], pipe: int, log: int) -> Process:
+    """Start a process of Python."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        env=environment, pass_fds=[pipe], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +107,13 @@ class Attempts:
         durations: how long they take undisturbed.
         timeout_s: how long one may take.
         environment: theirs, without failpoints.
+        start: what starts one.
     """
 
     durations: Durations
     timeout_s: float
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    environment: Mapping[str, str]
+    start: Start
 
     def run(
         self, order: Callable[[int], Order], disturbance: Disturbance | None, log: Path, disk: Ballast | None
@@ -107,16 +132,13 @@ class Attempts:
             environment[VARIABLE] = str(disturbance)
         try:
             with log.open("ab") as stderr:
-                process = subprocess.Popen(
-                    [sys.executable, *order(writing).arguments()],
-                    env=environment, pass_fds=[writing], stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
-                )  # fmt: skip
+                process = self.start(order(writing).arguments(), environment, writing, stderr.fileno())
         except BaseException:
             os.close(reading)
             raise
         finally:
             os.close(writing)
-        with os.fdopen(reading, "rb", buffering=0) as pipe, process:
+        with os.fdopen(reading, "rb", buffering=0) as pipe:
             watch = _Watch(process, pipe.fileno(), disturbance, self.durations, disk)
             stuck = not watch.until_the_end(time.monotonic() + self.timeout_s)
             return watch.outcome(process.wait(), stuck=stuck, log=log)
@@ -135,7 +157,7 @@ class _Watch:
 
     def __init__(
         self,
-        process: subprocess.Popen[bytes],
+        process: Process,
         pipe: int,
         disturbance: Disturbance | None,
         durations: Durations,
@@ -212,9 +234,9 @@ class _Watch:
         self._happened = True
         match self._disturbance:
             case Kill():
-                self._process.kill()
+                self._process.send_signal(signal.SIGKILL)
             case Terminate():
-                self._process.terminate()
+                self._process.send_signal(signal.SIGTERM)
             case FillDisk() if self._disk is not None:
                 self._disk.fill()
 
@@ -231,7 +253,7 @@ class _Watch:
         try:
             self._process.wait(LAST_WORDS_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._process.send_signal(signal.SIGKILL)
 
 
 def _last_line(log: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 import polars as pl
 
 import streame as st
-from streame.cli.chaos.attempt import Attempts, Durations
+from streame.cli.chaos.attempt import Attempts, Durations, Start, started
 from streame.cli.chaos.ballast import ROOM_MAX, Ballast
 from streame.cli.chaos.child import Order
 from streame.cli.chaos.compare import Difference
@@ -117,13 +117,16 @@ class Campaign:
         job: the job.
         settings: what is to be tried.
         scratch: an empty folder for everything that is written.
+        start: what starts a process.
 
     Attributes:
         outputs: the sinks.
         untried: the failpoints that no run of the job can come to.
     """
 
-    def __init__(self, target: str, job: st.Job, settings: Settings, scratch: Path) -> None:
+    def __init__(
+        self, target: str, job: st.Job, settings: Settings, scratch: Path, start: Start = started
+    ) -> None:
         refuse_endless(job)
         if settings.small_disk is not None and not Ballast(settings.small_disk).is_small:
             raise UsageError(
@@ -136,6 +139,7 @@ class Campaign:
         self.untried = [point.name for point in failpoints() if point.logs or point.is_clustered]
         self._settings = settings
         self._scratch = scratch
+        self._start = start
         self._order = Order(target, "", 1, None, 0)
         self._draw = Draw(settings.seed, settings.parallelism)
 
@@ -254,7 +258,7 @@ class Campaign:
         # What is compiled once need not be compiled by every process.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         environment["PYTHONPYCACHEPREFIX"] = str(scratch / "compiled")
-        return Attempts(durations, timeout_s, environment)
+        return Attempts(durations, timeout_s, environment, self._start)
 
     def _alone(self, attempts: Attempts, folder: Path, parallelism: int, interval: str | None) -> Outcome:
         folder.mkdir(parents=True, exist_ok=True)

@@ -51,8 +51,8 @@ class Order:
     pipe: int
 
     def arguments(self) -> list[str]:
-        """What to give to Python so that a process does it."""
-        return ["-m", "streame.cli.chaos.child", json.dumps(asdict(self))]
+        """The module and its argument for a process that does it."""
+        return ["streame.cli.chaos.child", json.dumps(asdict(self))]
 
 
 def obey(order: Order, tell: Tell) -> int:
