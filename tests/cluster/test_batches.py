@@ -185,6 +185,12 @@ def test_columns_that_cannot_travel_are_refused_when_the_channel_opens(dtype: An
         codec({"a": pl.List(dtype)})
 
 
+def test_rows_of_another_dtype_than_the_channel_has_never_leave() -> None:
+    """Their bytes would be taken for numbers of the right one."""
+    with pytest.raises(AssertionError, match="edge"):
+        list(codec({"a": pl.Int64()}).encode(Batch(pl.DataFrame({"a": [1.5]})), ATTEMPT, 3, 11))
+
+
 def test_deep_dtypes_are_refused() -> None:
     dtype: Any = pl.Int8()
     for _ in range(63):

@@ -12,7 +12,7 @@ from tests.cluster.processes import running
 from tests.cluster.scenarios import NIGHTLY, SCENARIOS, Scenario
 from tests.services.etcd import EtcdServers
 
-AT_ONCE = 3
+AT_ONCE = 2
 KILLS = 300 if NIGHTLY else 25
 
 pytestmark = pytest.mark.timeout(7200 if NIGHTLY else 600)

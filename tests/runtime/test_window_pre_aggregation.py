@@ -160,19 +160,26 @@ def test_what_stays_counts_as_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bench.said() == [{(10, "ann"): 4, (10, "bob"): 2}]
 
 
-def test_a_barrier_behind_the_begin_of_a_window_says_nothing_about_what_is_gained() -> None:
+def test_a_barrier_right_before_a_window_closes_says_nothing_about_what_is_gained() -> None:
     bench = Bench()
-    bench.rows((10, "ann"), (10, "bob"), (10, "cleo"))
+    for _ in range(window_pre_aggregation._BATCHES_JUDGED - 1):
+        bench.rows(*[(8, "ann"), (8, "bob"), (8, "cleo")] * 4)
     bench.flush()
-    assert bench.said() == [{(10, "ann"): 1, (10, "bob"): 1, (10, "cleo"): 1}]
+    bench.rows((9, "ann"), (9, "bob"), (9, "cleo"))
+    bench.watermark(10)
+    gained = 4 * (window_pre_aggregation._BATCHES_JUDGED - 1)
+    assert bench.said() == [{(0, user): count for user in ("ann", "bob", "cleo")} for count in (gained, 1)]
     assert bench.is_put_together
 
 
-def test_where_windows_that_close_gained_nothing_the_next_batches_go_on_as_they_are() -> None:
+def test_where_nothing_was_gained_for_some_batches_the_next_ones_go_on_as_they_are() -> None:
     bench = Bench()
-    bench.rows((1, "ann"), (1, "bob"), (1, "cleo"), (10, "ann"), (10, "ann"), (10, "ann"), (10, "ann"))
-    bench.watermark(10)
-    assert bench.said() == [{(0, "ann"): 1, (0, "bob"): 1, (0, "cleo"): 1}]
+    for window in range(window_pre_aggregation._BATCHES_JUDGED):
+        at = 10 * window
+        bench.rows((at, "ann"), (at, "bob"), (at, "cleo"))
+        assert bench.said() == []
+        bench.watermark(at + 10)
+        assert bench.said() == [{(at, "ann"): 1, (at, "bob"): 1, (at, "cleo"): 1}]
     for _ in range(window_pre_aggregation._BATCHES_SENT_ON):
         assert not bench.is_put_together
     assert bench.is_put_together
@@ -183,9 +190,10 @@ def test_where_there_is_no_room_for_many_groups_of_few_rows_the_next_batches_go_
 ) -> None:
     monkeypatch.setattr(window_pre_aggregation, "_GROUPS_MAX", 2 * 1_024)
     bench = Bench()
-    bench.rows((1, "ann"), (11, "bob"))
-    bench.rows((21, "ann"), (31, "bob"))
-    assert bench.said() == [{(0, "ann"): 1, (10, "bob"): 1}]
+    for number in range(window_pre_aggregation._BATCHES_JUDGED + 1):
+        at = 20 * number
+        bench.rows((at, "ann"), (at + 10, "bob"))
+        assert bench.said() == ([{(at - 20, "ann"): 1, (at - 10, "bob"): 1}] if number else [])
     assert not bench.is_put_together
 
 

@@ -93,6 +93,7 @@ class BatchCodec:
     row_bytes_max: int = ROW_BYTES_MAX
     partial: Columns | None = None
     _layouts: dict[tuple[bool, _Hidden], _Layout] = field(default_factory=dict)
+    _compared: set[tuple[bool, _Hidden]] = field(default_factory=set)
 
     def encode(self, batch: Batch, attempt: Attempt, channel: int, seq: int) -> Iterator[tuple[bytes, int]]:
         """Frames with the rows of a batch, each with the next number, and how many bytes its body stands for.
@@ -109,6 +110,12 @@ class BatchCodec:
         frame, is_partial = self._in_order(batch.frame)
         hidden = tuple((at, name) for at, name in enumerate(frame.columns) if name in HIDDEN)
         layout = self._layout(hidden, is_partial=is_partial)
+        if (
+            is_partial,
+            hidden,
+        ) not in self._compared:  # once: an operator that gives other dtypes gives them always
+            assert frame.schema == layout.columns.schema, (self.name, frame.schema, layout.columns.schema)
+            self._compared.add((is_partial, hidden))
         offsets = batch.positions.offsets() if batch.positions is not None else None
         assert offsets is None or len(offsets) == frame.height, (self.name, frame.height)
         source = (batch.positions.source, batch.positions.split) if batch.positions is not None else None

@@ -38,8 +38,11 @@ _BATCHES_MAX = 64
 _GAIN_MIN = 2
 """It gained nothing if there were not so many rows for each group."""
 
+_BATCHES_JUDGED = 4
+"""That is said of at least so many batches together: a barrier or the end of a window may cut any of them short."""
+
 _BATCHES_SENT_ON = 15
-"""Then so many batches are sent on as they are, before another one is tried."""
+"""Then so many batches are sent on as they are, before others are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,9 @@ class WindowPreAggregationOperator(Operator):
     """
 
     SAVED = ("_sent_on", "_reached")
-    DERIVED = ("_index", "_keys", "_owners", "_stride", "_state", "_slices", "_batches")  # empty at a barrier
+    DERIVED = (  # empty at a barrier
+        "_index", "_keys", "_owners", "_stride", "_state", "_slices", "_batches", "_tried", "_rows_gone", "_groups_gone",
+    )  # fmt: skip
 
     def __init__(self, name: str, setup: WindowSetup, preparation: Preparation, targets: int) -> None:
         self._name = name
@@ -86,6 +91,7 @@ class WindowPreAggregationOperator(Operator):
         self._stride = 1_024
         self._sent_on = 0
         self._reached = WATERMARK_MIN
+        self._tried = self._rows_gone = self._groups_gone = 0
         self._state, self._slices, self._batches = self._nothing()
 
     def open(self, context: OperatorContext) -> None:
@@ -114,6 +120,7 @@ class WindowPreAggregationOperator(Operator):
             return
         self._state.add(groups, rows)
         self._batches += 1
+        self._tried += 1
         if self._batches >= self._batches_max:
             self._send(np.arange(len(self._slices)), out)
 
@@ -132,13 +139,12 @@ class WindowPreAggregationOperator(Operator):
 
     def flush(self, out: Collector) -> None:
         """Send on what is put together."""
-        sent_on = self._sent_on
         self._send(np.arange(len(self._slices)), out)
-        self._sent_on = sent_on  # it came too soon to say whether anything was gained
 
     def state_size(self) -> StateSize:
         """What is put together, and the numbers of keys."""
-        return StateSize(0, self._index.memory_bytes + self._state.size().bytes)
+        kept = self._index.memory_bytes + int(self._keys.estimated_size()) + self._owners.nbytes
+        return StateSize(0, kept + self._state.size().bytes)
 
     def _send(self, places: RowNumbers, out: Collector) -> None:
         """Send on the groups of some slices, and go on with those of the others."""
@@ -149,9 +155,7 @@ class WindowPreAggregationOperator(Operator):
         filled, staying = filled[leaves], filled[~leaves]
         if not len(filled):
             return
-        rows = int(self._state.counts(filled).sum())
-        if len(filled) * _GAIN_MIN > rows:
-            self._sent_on = _BATCHES_SENT_ON
+        self._judge(int(self._state.counts(filled).sum()), len(filled))
         self._know_keys()
         of_whom = self._owners[filled % keys]
         filled = filled[np.argsort(of_whom, kind="stable")]
@@ -165,6 +169,15 @@ class WindowPreAggregationOperator(Operator):
             return
         for part in frame.iter_slices(BATCH_ROWS_MAX):
             out.emit(Batch(part))
+
+    def _judge(self, rows: int, groups: int) -> None:
+        """Rows go on as so many groups: when enough batches have, find out whether anything was gained."""
+        self._rows_gone += rows
+        self._groups_gone += groups
+        if self._tried >= _BATCHES_JUDGED:
+            if self._groups_gone * _GAIN_MIN > self._rows_gone:
+                self._sent_on = _BATCHES_SENT_ON
+            self._tried = self._rows_gone = self._groups_gone = 0
 
     def _go_on(self, groups: RowNumbers, gone: npt.NDArray[np.bool_]) -> None:
         """Keep some groups, when the slices of the others have gone."""
