@@ -245,6 +245,7 @@ def rescaled(nodes: Nodes) -> None:
         nodes.caught_up()
     print(f"hand-overs took {', '.join(f'{each:.2f}' for each in took_s)} s")
     assert min(took_s) < HAND_OVER_S
+    nodes.takes_part(*(name for name in nodes.nodes if nodes.is_running(name)))
     assert len(nodes.followers()) == 1
 
 

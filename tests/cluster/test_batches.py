@@ -22,6 +22,7 @@ from streame.core.messages import BATCH_ROWS_MAX, Batch, Positions
 from streame.core.positions import POSITION_DTYPE
 from streame.errors import DataError, PlanError
 from streame.testing import strategies
+from tests.properties.running import examples
 
 ATTEMPT = Attempt(7, 1)
 DTYPES: tuple[Any, ...] = (
@@ -239,7 +240,7 @@ HARM = st.one_of(
 )
 
 
-@settings(max_examples=1500)
+@settings(max_examples=examples(1500))
 @given(st.data(), st.sampled_from([1, NUMBERS_MIN]))
 def test_bytes_that_mean_harm_are_refused_or_harmless(data: st.DataObject, times: int) -> None:
     """The digest is right, as an attacker within the cluster can make it."""

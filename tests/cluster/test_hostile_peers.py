@@ -27,7 +27,7 @@ from streame.cluster.frames import (
     Watermark,
     pack,
 )
-from streame.cluster.transport import METHOD, NODE_KEY, SERVICE, DataServer, ServerLimits
+from streame.cluster.transport import ATTEMPT_KEY, METHOD, NODE_KEY, SERVICE, DataServer, ServerLimits
 from streame.core.messages import Batch
 from tests.cluster.node import COLUMNS, rows
 from tests.cluster.servers import Signer
@@ -59,7 +59,7 @@ def says(node: Receiver, frames: Iterable[bytes], name: str = "sender", **settin
     options = (("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1))
     with grpc.insecure_channel(node.address, options, settings.get("compression")) as channel:
         exchange: Any = channel.stream_stream(f"/{SERVICE}/{METHOD}")
-        call = exchange(sent(), metadata=((NODE_KEY, name),))
+        call = exchange(sent(), metadata=((NODE_KEY, name), (ATTEMPT_KEY, str(ATTEMPT))))
         try:
             with pytest.raises(grpc.RpcError) as caught:
                 list(call)

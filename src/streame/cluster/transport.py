@@ -164,17 +164,27 @@ class DataServer:
         receiving.join()
 
     def _session_of(self, context: grpc.ServicerContext) -> Session:
-        """The session that a caller means; waits for it, since this node may learn of an attempt after the caller."""
+        """The session that a caller means; waits for it, since this node may learn of an attempt after the caller.
+
+        A call of an attempt that is over must not join the next one: it would take the place of the caller's own stream.
+        """
         said = [value for key, value in context.invocation_metadata() if key == ATTEMPT_KEY]
         wanted = _attempt(str(said[0])) if said else None
+        if wanted is None:
+            raise FrameRefused("a stream came that says no attempt")
         with self._changed:
-            if wanted is not None:
-                self._changed.wait_for(
-                    lambda: self._session is not None and self._session.attempt >= wanted, BEGIN_S
-                )
-            if self._session is None:
-                raise FrameRefused("this node takes part in no attempt now")
-            return self._session
+            self._changed.wait_for(
+                lambda: self._session is not None and self._session.attempt >= wanted, BEGIN_S
+            )
+            session = self._session
+        if session is None:
+            raise FrameRefused("this node takes part in no attempt now")
+        if session.attempt != wanted:
+            raise FrameRefused(
+                f"a stream of attempt {wanted} came where attempt {session.attempt} runs; the node that opens it must join "
+                "the new attempt"
+            )
+        return session
 
     def _peer(self, context: grpc.ServicerContext) -> str:
         if self._secure:
