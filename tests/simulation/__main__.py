@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 
 from tests.simulation.mutants import MUTANTS, without
@@ -39,18 +39,20 @@ def results(seeds: Sequence[int], mutant: str | None) -> Iterator[Result]:
                 return
 
 
-def report_of(seeds: Sequence[int], mutant: str | None) -> Report:
-    """All of it put together."""
+def report_of(
+    seeds: Sequence[int], mutant: str | None, tell: Callable[[Result], None] | None = None
+) -> Report:
+    """All of it put together; each is told of."""
     report = Report()
     for result in results(seeds, mutant):
+        if tell is not None:
+            tell(result)
         report.counts.update(result.counts)
         report.digests[str(result.seed)] = result.digest
         if result.error:
             report.failed[str(result.seed)] = (
                 f"{result.error}\nagain: python -m tests.simulation {result.seed}"
             )
-        if len(seeds) == 1:
-            tell(result)
     return report
 
 
@@ -75,7 +77,8 @@ def main() -> None:
         serve()
         return
     began = time.perf_counter()
-    report = report_of(seeds_of(arguments.seeds), arguments.mutant)
+    seeds = seeds_of(arguments.seeds)
+    report = report_of(seeds, arguments.mutant, tell if len(seeds) == 1 else None)
     each_ms = (time.perf_counter() - began) / len(report.digests) * 1000
     for seed, error in report.failed.items():
         print(f"seed {seed}: {error}")
