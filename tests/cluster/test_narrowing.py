@@ -35,7 +35,7 @@ def body_of(*parts: tuple[memoryview, list[Run]]) -> tuple[memoryview, int]:
 
 
 @settings(max_examples=300)
-@given(st.lists(PART, max_size=3))
+@given(st.lists(PART, max_size=2))
 def test_all_numbers_come_back(drawn: list[tuple[bytes, list[int], Kind, bool]]) -> None:
     parts = [part(*each) for each in drawn]
     assert b"".join(widened(*body_of(*parts))) == b"".join(data for data, _ in parts)
@@ -68,10 +68,13 @@ def test_each_number_takes_as_few_bytes_as_it_can(numbers: list[int], kind: Kind
     [
         (b"1234567", 0, "has no segments"),
         (struct.pack("<Q", 2**60), 0, "says that it has"),
-        (struct.pack("<QBBxxIq", 1, 1, 4, 1, 0), 8, "has a segment of 4 at 24"),
-        (struct.pack("<QBBxxIq4x4x", 1, 1, 4, 1, 0), 7, "which stands for 8"),
+        (struct.pack("<QBBxxIq", 1, 1, 4, 128, 0), 1024, "has a segment of 512 at 24"),
+        (struct.pack("<QBBxxIq512x", 1, 1, 4, 128, 0), 1023, "which stands for 1,024"),
         (struct.pack("<QBBxxIq8x", 1, 1, 3, 1, 0), 8, "numbers of 3 bytes"),
-        (struct.pack("<QBBxxIq8x", 1, 9, 1, 1, 0), 8, "no segments of kind 9"),
+        (struct.pack("<QBBxxIq128x", 1, 9, 1, 128, 0), 1024, "no segments of kind 9"),
+        (struct.pack("<QBBxxIq128x", 1, 1, 1, 127, 0), 1016, "a segment of 127 would take more"),
+        (struct.pack("<QBBxxIq", 1, 0, 1, 0, 0), 0, "a segment of 0 would take more"),
+        (struct.pack("<Q", 3) + struct.pack("<BBxxIq", 0, 1, 8, 0) * 3 + bytes(24), 24, "follow each other"),
         (struct.pack("<QBBxxIq8x", 1, 0, 1, 8, 5), 8, "numbers of 1 bytes"),
         (struct.pack("<QBBxxIq8x", 1, 0, 1, 8, 0), 9, "lacks 1 of 9"),
         (struct.pack("<QBBxxIq16x", 1, 0, 1, 8, 0), 8, "ends at 32"),

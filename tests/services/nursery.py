@@ -2,7 +2,7 @@
 
 An import takes one to two seconds of a processor, and tests that kill start hundreds of processes. A copy runs the module that
 it is told to, as `python -m` does, with its own arguments, environment, folder and files. What must be set before Streame is
-imported cannot be; a test of that takes `subprocess`.
+imported cannot be, and all copies hash texts alike; a test of that takes `subprocess`.
 """
 
 import atexit
@@ -71,7 +71,8 @@ class Forked:
     def send_signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
         if self.returncode is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Send SIGKILL."""
@@ -98,6 +99,7 @@ class Nursery:
         self._made: dict[int, int] = {}
         self._ended: dict[int, int] = {}
         self._count = 0
+        self._is_over = False
         self._reader = threading.Thread(target=self._read, name="nursery", daemon=True)
         self._reader.start()
 
@@ -165,7 +167,8 @@ class Nursery:
     def wait(self, pid: int, seconds: float | None) -> int | None:
         """The same once it has ended, or once the time is over."""
         with self._changed:
-            self._changed.wait_for(lambda: pid in self._ended, seconds)
+            self._changed.wait_for(lambda: pid in self._ended or self._is_over, seconds)
+            assert pid in self._ended or not self._is_over, "the nursery has ended, and all processes with it"
             return self._ended.get(pid)
 
     def close(self) -> None:
@@ -186,6 +189,9 @@ class Nursery:
                     else:
                         self._ended[said["pid"]] = said["code"]
                     self._changed.notify_all()
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
 
 
 @functools.cache
@@ -230,12 +236,14 @@ def _asked(link: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
     """A request with its file descriptors; whoever asks waits for the answer before it asks again."""
     data, fds, _, _ = socket.recv_fds(link, _LINE_MAX, 16)
     while data and not data.endswith(b"\n"):
-        data += link.recv(_LINE_MAX)
+        if not (more := link.recv(_LINE_MAX)):
+            return None, fds  # whoever asked has ended
+        data += more
     return (json.loads(data) if data else None), fds
 
 
 def _become(request: Mapping[str, Any], fds: Sequence[int], ours: Sequence[int]) -> NoReturn:
-    """Be what was asked for, and end as a Python process does."""
+    """Be what was asked for, and end as a Python process does, but for signals."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)

@@ -205,7 +205,7 @@ class ClusterRun(Run):
             return "finished"
         if self.waits_for is not None:
             return "degraded"
-        return "stopping" if self._node.facts.is_leaving else "running"
+        return "stopping" if self._node.is_leaving else "running"
 
     @property
     def waits_for(self) -> str | None:

@@ -25,6 +25,9 @@ _COUNT = struct.Struct("<Q")
 _SEGMENT = struct.Struct("<BBxxIq")
 """Its kind, the bytes of each number, how many numbers or bytes, and the number that they start from."""
 
+_PARTS_MAX = 2
+"""A body is made of so many parts at most: rows, and positions. Each ends with plain bytes or with numbers."""
+
 _ALIGNMENT = 8
 _WIDTHS = (1, 2, 4)
 
@@ -86,10 +89,12 @@ def widened(body: memoryview, size: int) -> list[Bytes]:
     if at > len(body):
         raise FrameRefused(f"a body of {len(body):,} bytes says that it has {count:,} segments")
     pieces: list[Bytes] = []
-    left = size
+    left, raw_left = size, _PARTS_MAX
     for kind, width, length, base in _SEGMENT.iter_unpack(body[_COUNT.size : at]):
         if (width not in _WIDTHS) if kind else width != 1 or base:
             raise FrameRefused(f"a segment has numbers of {width} bytes")
+        if length < (NUMBERS_MIN if kind else 1):
+            raise FrameRefused(f"a segment of {length} would take more memory than it has bytes")
         end = at + length * width
         wide = 8 * length if kind else length
         if end > len(body) or wide > left:
@@ -97,6 +102,10 @@ def widened(body: memoryview, size: int) -> list[Bytes]:
                 f"a body of {len(body):,} bytes, which stands for {size:,}, has a segment of {length * width:,} at {at:,}, "
                 f"which stands for {wide:,}"
             )
+        raw_left -= kind == Kind.BYTES
+        if raw_left < 0:
+            raise FrameRefused("segments of plain bytes follow each other")
+        raw_left += kind != Kind.BYTES
         pieces.append(_wide(kind, width, body[at:end], base))
         at, left = end + -end % _ALIGNMENT, left - wide
     if at != len(body) or left:

@@ -88,6 +88,7 @@ class Node:
         self._place, self._keys = around.place, around.place.keys
         self._wake = threading.Event()
         self._over = threading.Event()
+        self._leaving = threading.Event()
         self._ending = Ending()
         self._lease: LeaseKeeper | None = None
         self._leadership: Leadership | None = None
@@ -109,7 +110,7 @@ class Node:
 
     def leave(self) -> None:
         """Hand the work over, and end. Returns at once; may be called from any thread."""
-        self._facts = replace(self._facts, is_leaving=True)
+        self._leaving.set()
         self._wake.set()
 
     def give_up(self, error: BaseException) -> None:
@@ -129,8 +130,13 @@ class Node:
         return self._ending
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether it was told to hand its work over, or drained."""
+        return self._leaving.is_set() or self._facts.is_leaving
+
+    @property
     def facts(self) -> Facts:
-        """What it knows now."""
+        """What it knows now; only its own thread changes that."""
         return self._facts
 
     @property
@@ -189,7 +195,7 @@ class Node:
         self._facts = replace(
             facts, now=now, view=view, is_held=held, part=part, leads=leads, followed=frozenset(followed), seen=seen,
             suspects={node_id: until for node_id, until in facts.suspects.items() if until > now and node_id in seen},
-            is_leaving=facts.is_leaving or self._around.me.name in view.drained,
+            is_leaving=facts.is_leaving or self.is_leaving or self._around.me.name in view.drained,
         )  # fmt: skip
 
     def _say_who_leads(self, view: View, leads: int | None) -> None:

@@ -23,6 +23,8 @@ NODE_KEY = "streame-node"
 ATTEMPT_KEY = "streame-attempt"
 """Where a caller says which attempt it means."""
 
+_ATTEMPT_MAX = 64
+
 BEGIN_S = 10.0
 """How long a caller waits for this node to learn of its attempt."""
 
@@ -179,7 +181,9 @@ class DataServer:
             session = self._session
         if session is None:
             raise FrameRefused("this node takes part in no attempt now")
-        if session.attempt != wanted:
+        if session.attempt < wanted:
+            raise FrameRefused(f"this node has not learned of attempt {wanted} within {BEGIN_S:g} s")
+        if session.attempt > wanted:
             raise FrameRefused(
                 f"a stream of attempt {wanted} came where attempt {session.attempt} runs; the node that opens it must join "
                 "the new attempt"
@@ -285,7 +289,8 @@ def _cut(link: Link, context: grpc.ServicerContext) -> None:
 def _attempt(text: str) -> Attempt | None:
     """The attempt that a caller has named."""
     epoch, _, number = text.partition(".")
-    return Attempt(int(epoch), int(number)) if epoch.isdecimal() and number.isdecimal() else None
+    is_one = len(text) < _ATTEMPT_MAX and epoch.isdecimal() and number.isdecimal()
+    return Attempt(int(epoch), int(number)) if is_one else None
 
 
 def _told(incoming: Iterator[bytes], peer: str) -> Iterator[bytes]:

@@ -140,7 +140,12 @@ class Attempts:
             os.close(writing)
         with os.fdopen(reading, "rb", buffering=0) as pipe:
             watch = _Watch(process, pipe.fileno(), disturbance, self.durations, disk)
-            stuck = not watch.until_the_end(time.monotonic() + self.timeout_s)
+            try:
+                stuck = not watch.until_the_end(time.monotonic() + self.timeout_s)
+            except BaseException:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                raise
             return watch.outcome(process.wait(), stuck=stuck, log=log)
 
 

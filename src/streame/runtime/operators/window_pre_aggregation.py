@@ -72,10 +72,8 @@ class WindowPreAggregationOperator(Operator):
         targets: how many instances that operator has: rows are sent on in the order of these, which saves sorting them out.
     """
 
-    SAVED = ("_sent_on", "_reached")
-    DERIVED = (  # empty at a barrier
-        "_index", "_keys", "_owners", "_stride", "_state", "_slices", "_batches", "_tried", "_rows_gone", "_groups_gone",
-    )  # fmt: skip
+    SAVED = ("_sent_on", "_reached", "_tried", "_rows_put", "_rows_gone", "_groups_gone")
+    DERIVED = ("_index", "_keys", "_owners", "_stride", "_state", "_slices", "_batches")  # empty at a barrier
 
     def __init__(self, name: str, setup: WindowSetup, preparation: Preparation, targets: int) -> None:
         self._name = name
@@ -91,7 +89,7 @@ class WindowPreAggregationOperator(Operator):
         self._stride = 1_024
         self._sent_on = 0
         self._reached = WATERMARK_MIN
-        self._tried = self._rows_gone = self._groups_gone = 0
+        self._tried = self._rows_put = self._rows_gone = self._groups_gone = 0
         self._state, self._slices, self._batches = self._nothing()
 
     def open(self, context: OperatorContext) -> None:
@@ -121,6 +119,7 @@ class WindowPreAggregationOperator(Operator):
         self._state.add(groups, rows)
         self._batches += 1
         self._tried += 1
+        self._rows_put += frame.height
         if self._batches >= self._batches_max:
             self._send(np.arange(len(self._slices)), out)
 
@@ -171,12 +170,13 @@ class WindowPreAggregationOperator(Operator):
             out.emit(Batch(part))
 
     def _judge(self, rows: int, groups: int) -> None:
-        """Rows go on as so many groups: when enough batches have, find out whether anything was gained."""
+        """Rows go on as so many groups: when most of enough batches have, find out whether anything was gained."""
         self._rows_gone += rows
         self._groups_gone += groups
-        if self._tried >= _BATCHES_JUDGED:
+        if self._tried >= _BATCHES_JUDGED and 2 * self._rows_gone >= self._rows_put:
             if self._groups_gone * _GAIN_MIN > self._rows_gone:
                 self._sent_on = _BATCHES_SENT_ON
+            self._rows_put -= self._rows_gone
             self._tried = self._rows_gone = self._groups_gone = 0
 
     def _go_on(self, groups: RowNumbers, gone: npt.NDArray[np.bool_]) -> None:
