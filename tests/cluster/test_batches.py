@@ -11,8 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from streame.cluster import batches
 from streame.cluster.arrow_check import shape_of
-from streame.cluster.batches import PIECE_BYTES, BatchCodec
+from streame.cluster.batches import NARROWED_ROWS, PIECE_BYTES, BatchCodec
 from streame.cluster.columns import Columns
 from streame.cluster.frames import FRAME_BYTES_MAX, Attempt, Bytes, Data, FrameRefused, unpack
 from streame.cluster.narrowing import NUMBERS_MIN, narrowed, widened
@@ -100,7 +101,7 @@ def test_positions_come_back(offsets: list[int], split: tuple[str, str] | None) 
 
 
 def test_numbers_that_are_close_take_few_bytes() -> None:
-    rows = 10_000
+    rows = NARROWED_ROWS
     at = np.arange(rows)
     frame = pl.DataFrame(
         {
@@ -245,7 +246,9 @@ HARM = st.one_of(
 def test_bytes_that_mean_harm_are_refused_or_harmless(data: st.DataObject, times: int) -> None:
     """The digest is right, as an attacker within the cluster can make it."""
     channel = codec(FRAME.schema)
-    ((packed, _),) = channel.encode(Batch(pl.concat([FRAME] * times)), ATTEMPT, 3, 11)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "NARROWED_ROWS", NUMBERS_MIN)
+        ((packed, _),) = channel.encode(Batch(pl.concat([FRAME] * times)), ATTEMPT, 3, 11)
     header, view = unpack(packed)
     assert isinstance(header, Data)
     body = bytearray(view)

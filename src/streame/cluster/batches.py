@@ -17,7 +17,7 @@ from polars.exceptions import PanicException, PolarsError
 from streame.cluster.arrow_check import check_arrays, shape_of
 from streame.cluster.columns import HIDDEN_DTYPES, Columns
 from streame.cluster.frames import Attempt, Bytes, Data, FrameRefused, pack
-from streame.cluster.narrowing import NUMBERS_MIN, Kind, Run, narrowed, widened
+from streame.cluster.narrowing import Kind, Run, narrowed, widened
 from streame.cluster.record_batch import RecordBatch, read_record_batch
 from streame.core.hidden import HIDDEN
 from streame.core.messages import BATCH_ROWS_MAX, Batch, Offsets, Positions
@@ -28,6 +28,9 @@ PIECE_BYTES = 4 * 1024 * 1024
 
 ROW_BYTES_MAX = 8 * 1024 * 1024
 """A row of more bytes is refused."""
+
+NARROWED_ROWS = 16_384
+"""Frames of fewer rows are not made narrower: it takes longer than their bytes."""
 
 _LENGTHS = struct.Struct("<II")
 _END = b"\xff\xff\xff\xff\0\0\0\0"
@@ -120,7 +123,10 @@ class BatchCodec:
         assert offsets is None or len(offsets) == frame.height, (self.name, frame.height)
         source = (batch.positions.source, batch.positions.split) if batch.positions is not None else None
         for start, rows, body in self._pieces(frame, layout, 0):
-            even, parts = None, [(body, layout.numbers_in(body) if rows >= NUMBERS_MIN and len(body) else [])]
+            even, parts = (
+                None,
+                [(body, layout.numbers_in(body) if rows >= NARROWED_ROWS and len(body) else [])],
+            )
             if offsets is not None:
                 part = np.ascontiguousarray(offsets[start : start + rows], np.int64)
                 even = _even(part)
