@@ -1,8 +1,7 @@
 """Bodies of frames made smaller for their way: whole numbers of 64 bits that lie close together go in fewer bytes each.
 
 The times and keys of a batch, and the places where its texts end, have most of their bits in common. Frame of reference and
-delta encoding, as Parquet and ORC have them, leave those out with a few passes over the numbers; a general compressor would
-take longer than the network between two nodes.
+delta encoding, as Parquet and ORC have them, leave those out with a few passes over the numbers.
 
 A body is a table of segments, and then what each has. A segment is bytes as they are, or numbers: what each is above the
 least of them, or above the one before it.
@@ -102,10 +101,9 @@ def widened(body: memoryview, size: int) -> list[Bytes]:
                 f"a body of {len(body):,} bytes, which stands for {size:,}, has a segment of {length * width:,} at {at:,}, "
                 f"which stands for {wide:,}"
             )
-        raw_left -= kind == Kind.BYTES
+        raw_left += 1 if kind else -1
         if raw_left < 0:
             raise FrameRefused("segments of plain bytes follow each other")
-        raw_left += kind != Kind.BYTES
         pieces.append(_wide(kind, width, body[at:end], base))
         at, left = end + -end % _ALIGNMENT, left - wide
     if at != len(body) or left:

@@ -195,7 +195,7 @@ class Node:
         self._facts = replace(
             facts, now=now, view=view, is_held=held, part=part, leads=leads, followed=frozenset(followed), seen=seen,
             suspects={node_id: until for node_id, until in facts.suspects.items() if until > now and node_id in seen},
-            is_leaving=facts.is_leaving or self.is_leaving or self._around.me.name in view.drained,
+            is_leaving=self.is_leaving or self._around.me.name in view.drained,
         )  # fmt: skip
 
     def _say_who_leads(self, view: View, leads: int | None) -> None:

@@ -24,6 +24,7 @@ ATTEMPT_KEY = "streame-attempt"
 """Where a caller says which attempt it means."""
 
 _ATTEMPT_MAX = 64
+"""What a caller says of it has fewer characters."""
 
 BEGIN_S = 10.0
 """How long a caller waits for this node to learn of its attempt."""
