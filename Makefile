@@ -6,7 +6,7 @@
 #   make services     the servers that tests use, on loopback, until Ctrl-C; installs what is missing
 #   make test-nightly the tests of durability and of clusters, with 500 and 300 kills, 100,000 simulated clusters, and large models (hours)
 #   make bench        the benchmarks; ARGS="--json" and so on are passed on
-#   make bench-smoke  one minute of them
+#   make bench-smoke  the same with few rows, only whether everything runs (minutes)
 #   make demo         the main job on real flights; ARGS as above
 #   make cluster      the same on three nodes of this machine, of which the leader is killed; gets etcd if it is missing
 #   make docs         the documentation, into site/
