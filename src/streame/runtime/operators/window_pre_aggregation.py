@@ -1,5 +1,6 @@
 """Pre-aggregation of windows: rows of one key and slice of time become one, before they go to another node."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -7,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streame.core.frames import picked
+from streame.core.frames import frame_of, picked
 from streame.core.hidden import BEHIND, WEIGHT
 from streame.core.messages import BATCH_ROWS_MAX, Batch
 from streame.core.metrics import StateSize
 from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, Ticks
-from streame.core.windows import Codes, Windows
+from streame.core.windows import Cut, Windows
 from streame.runtime.operator import Collector, Operator, OperatorContext
 from streame.runtime.operators.pre_aggregation import named_values
 from streame.runtime.partition import owners
@@ -44,18 +45,61 @@ _BATCHES_JUDGED = 4
 _BATCHES_SENT_ON = 15
 """Then so many batches are sent on as they are, before others are tried."""
 
+_Chosen = RowNumbers | slice | None
+"""Which rows of a batch; `None` for all."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Slice:
     """A slice that is put together.
 
     Args:
+        start: its first tick.
         time: of one of its rows.
         until: when the first window over it ends.
     """
 
+    start: int
     time: pl.Series
     until: int
+
+
+@dataclass(slots=True)
+class _Pane:
+    """Slices that one batch began: as a rule they also go on together, so that nothing of the others has to be moved.
+
+    Args:
+        slices: each has its place.
+        state: of their groups, whose numbers are those of the keys, further by a stride for each place.
+    """
+
+    slices: list[_Slice]
+    state: AggregateState
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """Groups that go on.
+
+    Args:
+        pane: where they were.
+        filled: their numbers.
+        stride: of the pane.
+    """
+
+    pane: _Pane
+    filled: RowNumbers
+    stride: int
+
+    @property
+    def keys(self) -> RowNumbers:
+        """The number of the key of each."""
+        return self.filled % self.stride
+
+    def values(self) -> pl.DataFrame:
+        """The time of each, and the values of its rows."""
+        times = _repeated([each.time for each in self.pane.slices], self.filled // self.stride)
+        return frame_of([times, *named_values(self.pane.state.partials(self.filled)).iter_columns()])
 
 
 class WindowPreAggregationOperator(Operator):
@@ -73,7 +117,7 @@ class WindowPreAggregationOperator(Operator):
     """
 
     SAVED = ("_sent_on", "_reached", "_tried", "_rows_put", "_rows_gone", "_groups_gone")
-    DERIVED = ("_index", "_keys", "_owners", "_stride", "_state", "_slices", "_batches")  # empty at a barrier
+    DERIVED = ("_index", "_keys", "_owners", "_stride", "_panes", "_batches")  # empty at a barrier
 
     def __init__(self, name: str, setup: WindowSetup, preparation: Preparation, targets: int) -> None:
         self._name = name
@@ -90,7 +134,8 @@ class WindowPreAggregationOperator(Operator):
         self._sent_on = 0
         self._reached = WATERMARK_MIN
         self._tried = self._rows_put = self._rows_gone = self._groups_gone = 0
-        self._state, self._slices, self._batches = self._nothing()
+        self._panes: list[_Pane] = []
+        self._batches = 0
 
     def open(self, context: OperatorContext) -> None:
         """Remember the clock, for dead letters."""
@@ -112,24 +157,26 @@ class WindowPreAggregationOperator(Operator):
         frame, rows = self._preparation.run(batch, self._context, out)
         if not frame.height:
             return
-        groups = self._groups(frame, ticks if frame is batch.frame else self._windows.ticks(frame), out)
-        if groups is None:
+        ticks = ticks if frame is batch.frame else self._windows.ticks(frame)
+        cut = self._windows.cut(ticks)
+        slots = self._slots(frame, cut, out)
+        if slots is None:
             out.emit(Batch(frame))
             return
-        self._state.add(groups, rows)
+        for pane, places, chosen in self._by_pane(cut, frame.get_column(self._time)):
+            keys, mine = (slots, rows) if chosen is None else (slots[chosen], _chosen(rows, chosen))
+            pane.state.add(keys + places * np.int32(self._stride), mine)
         self._batches += 1
         self._tried += 1
         self._rows_put += frame.height
         if self._batches >= self._batches_max:
-            self._send(np.arange(len(self._slices)), out)
+            self.flush(out)
 
     def on_watermark(self, time: int, out: Collector) -> None:
         """Rows older than this may be late; what is put together goes first if a window of it closes."""
         extremes = {WATERMARK_MIN, WATERMARK_MAX}
         self._reached = time if time in extremes else time // self._windows.ns_per_tick
-        closing = [each.until <= self._reached for each in self._slices.values()]
-        if any(closing):
-            self._send(np.flatnonzero(closing), out)
+        self._send(out, lambda each: each.until <= self._reached)
         out.watermark(time)
 
     def on_end(self, port: int, out: Collector) -> None:
@@ -138,30 +185,37 @@ class WindowPreAggregationOperator(Operator):
 
     def flush(self, out: Collector) -> None:
         """Send on what is put together."""
-        self._send(np.arange(len(self._slices)), out)
+        self._send(out, lambda _: True)
 
     def state_size(self) -> StateSize:
         """What is put together, and the numbers of keys."""
         kept = self._index.memory_bytes + int(self._keys.estimated_size()) + self._owners.nbytes
-        return StateSize(0, kept + self._state.size().bytes)
+        return StateSize(0, kept + sum(pane.state.size().bytes for pane in self._panes))
 
-    def _send(self, places: RowNumbers, out: Collector) -> None:
+    def _send(self, out: Collector, closing: Callable[[_Slice], bool]) -> None:
         """Send on the groups of some slices, and go on with those of the others."""
-        filled, keys = self._state.filled(), self._stride
-        going = np.zeros(len(self._slices), np.bool_)
-        going[places] = True
-        leaves = going[filled // keys]
-        filled, staying = filled[leaves], filled[~leaves]
-        if not len(filled):
+        leaving: list[_Leaving] = []
+        staying: list[_Pane] = []
+        for pane in self._panes:
+            closed = np.array([closing(each) for each in pane.slices])
+            if not closed.any():
+                staying.append(pane)
+                continue
+            filled = pane.state.filled()
+            leaves = None if closed.all() else closed[filled // self._stride]
+            leaving.append(_Leaving(pane, filled if leaves is None else filled[leaves], self._stride))
+            if leaves is not None:
+                staying.append(self._rest(pane, ~closed, filled[~leaves]))
+        if not leaving:
             return
-        self._judge(int(self._state.counts(filled).sum()), len(filled))
+        self._panes, self._batches = staying, min(len(staying), 1)
         self._know_keys()
-        of_whom = self._owners[filled % keys]
-        filled = filled[np.argsort(of_whom, kind="stable")]
-        times = _repeated([each.time for each in self._slices.values()], filled // keys)
-        values = named_values(self._state.partials(filled))
-        frame = rows_at(self._keys, filled % keys).hstack([times]).hstack(values)
-        self._go_on(staying, going)
+        keys = np.concatenate([each.keys for each in leaving])
+        self._judge(sum(int(each.pane.state.counts(each.filled).sum()) for each in leaving), len(keys))
+        of_whom = self._owners[keys]
+        order = np.argsort(of_whom, kind="stable")
+        values = pl.concat([each.values() for each in leaving], rechunk=True)
+        frame = rows_at(self._keys, keys[order]).hstack(rows_at(values, order).get_columns())
         if frame.height <= BATCH_ROWS_MAX:
             shares = np.bincount(of_whom, minlength=self._targets)
             out.emit(Batch(frame, shares=tuple(shares.tolist())))
@@ -179,18 +233,18 @@ class WindowPreAggregationOperator(Operator):
             self._rows_put -= self._rows_gone
             self._tried = self._rows_gone = self._groups_gone = 0
 
-    def _go_on(self, groups: RowNumbers, gone: npt.NDArray[np.bool_]) -> None:
-        """Keep some groups, when the slices of the others have gone."""
-        before, slices, keys = self._state, self._slices, self._stride
-        self._state, self._slices, self._batches = self._nothing()
-        if not len(groups):
-            return
-        self._slices = {start: each for at, (start, each) in enumerate(slices.items()) if not gone[at]}
-        numbers = np.full(len(gone) * keys, -1, np.intp)
-        places = np.cumsum(~gone) - 1
-        numbers[groups] = places[groups // keys] * keys + groups % keys
-        self._state.absorb(before, numbers)
-        self._batches = 1
+    def _rest(self, pane: _Pane, stays: npt.NDArray[np.bool_], groups: RowNumbers) -> _Pane:
+        """Some slices of a pane, with the groups that they have."""
+        rest = self._pane([each for each, here in zip(pane.slices, stays, strict=True) if here])
+        places = np.cumsum(stays) - 1
+        numbers = np.full(len(stays) * self._stride, -1, np.intp)
+        numbers[groups] = places[groups // self._stride] * self._stride + groups % self._stride
+        rest.state.absorb(pane.state, numbers)
+        return rest
+
+    def _pane(self, slices: list[_Slice]) -> _Pane:
+        """A pane without groups."""
+        return _Pane(slices, AggregateState(self._setup.aggregation))
 
     def _know_keys(self) -> None:
         """All keys by their numbers, in one piece, and who owns each."""
@@ -198,10 +252,6 @@ class WindowPreAggregationOperator(Operator):
             new = self._index.keys(np.arange(len(self._keys), len(self._index)))
             self._owners = np.concatenate([self._owners, owners(new, self._targets)])
             self._keys = pl.concat([self._keys, new], rechunk=True)
-
-    def _nothing(self) -> tuple[AggregateState, dict[int, _Slice], int]:
-        """What there is when nothing is put together: groups, slices, batches."""
-        return AggregateState(self._setup.aggregation), {}, 0
 
     def _plain_ticks(self, frame: pl.DataFrame) -> Ticks | None:
         """The times of rows, if each is in a window for sure, or will be refused."""
@@ -212,9 +262,11 @@ class WindowPreAggregationOperator(Operator):
         ticks = self._windows.ticks(frame)
         return ticks if int(ticks.min()) >= self._reached else None
 
-    def _groups(self, frame: pl.DataFrame, ticks: Ticks, out: Collector) -> Slots | None:
-        """The number of the group of each row; `None` where there are too many, or some rows are in no window."""
-        cut = self._windows.cut(ticks)
+    def _slots(self, frame: pl.DataFrame, cut: Cut, out: Collector) -> Slots | None:
+        """The number of the key of each row, which there is room for.
+
+        `None` where there are too many keys or slices, or some rows are in no window.
+        """
         if cut.outside is not None or len(cut.slices) > _SLICES_MAX:
             return None
         if len(self._index) > _KEYS_MAX:
@@ -226,30 +278,51 @@ class WindowPreAggregationOperator(Operator):
         stride = self._stride
         while len(self._index) > stride:
             stride *= 2
-        new = sum(start not in self._slices for start in cut.slices.tolist())
-        if (len(self._slices) + new) * stride > max(_GROUPS_MAX, new * stride):
-            self._send(np.arange(len(self._slices)), out)
-        elif stride != self._stride:
+        known = {each.start for pane in self._panes for each in pane.slices}
+        new = sum(start not in known for start in cut.slices.tolist())
+        if stride != self._stride or (len(known) + new) * stride > max(_GROUPS_MAX, new * stride):
             self.flush(out)
         self._stride = stride
-        codes = None if cut.codes is None else cut.codes.astype(np.intp)
-        places = self._places(cut.slices, codes, frame.get_column(self._time))
-        if codes is None:
-            return slots + np.int32(places[0] * stride) if places[0] else slots
-        return slots + (places * np.int32(stride)).astype(np.int32)[codes]
+        return slots
 
-    def _places(self, slices: Ticks, codes: Codes | None, times: pl.Series) -> Slots:
-        """The number of each slice among those that are put together; new ones get one."""
-        spans = self._windows.around(slices)
-        first, _ = spans.over(slices)
+    def _by_pane(self, cut: Cut, times: pl.Series) -> Iterator[tuple[_Pane, Slots | np.int32, _Chosen]]:
+        """Each pane that rows come to, with the places of their slices, and which rows."""
+        self._begin(cut, times)
+        slices = cut.slices.tolist()
+        for pane in self._panes:
+            place_of = {each.start: place for place, each in enumerate(pane.slices)}
+            places = np.array([place_of.get(start, -1) for start in slices], np.int32)
+            if cut.codes is None or len(slices) == 1:
+                if places[0] >= 0:
+                    yield pane, places[0], None
+                continue
+            if (places >= 0).all():
+                yield pane, places[cut.codes], None
+            elif (places >= 0).any():
+                of_rows = places[cut.codes]
+                chosen = np.flatnonzero(of_rows >= 0)
+                first, last = int(chosen[0]), int(chosen[-1])
+                run = slice(first, last + 1) if last - first + 1 == len(chosen) else chosen
+                yield pane, of_rows[run], run
+
+    def _begin(self, cut: Cut, times: pl.Series) -> None:
+        """A pane for the slices that are in none."""
+        known = {each.start for pane in self._panes for each in pane.slices}
+        spans = self._windows.around(cut.slices)
+        first, _ = spans.over(cut.slices)
+        new: list[_Slice] = []
         for number, (start, until) in enumerate(
-            zip(slices.tolist(), spans.high[first].tolist(), strict=True)
+            zip(cut.slices.tolist(), spans.high[first].tolist(), strict=True)
         ):
-            if start not in self._slices:
-                row = 0 if codes is None else int(np.argmax(codes == number))
-                self._slices[start] = _Slice(times[row : row + 1], until)
-        place_of = {start: place for place, start in enumerate(self._slices)}
-        return np.array([place_of[start] for start in slices.tolist()], np.int32)
+            if start not in known:
+                row = 0 if cut.codes is None else int(np.argmax(cut.codes == number))
+                new.append(_Slice(start, times[row : row + 1], until))
+        if new:
+            self._panes.append(self._pane(new))
+
+
+def _chosen(rows: pl.DataFrame, chosen: RowNumbers | slice) -> pl.DataFrame:
+    return rows[chosen] if isinstance(chosen, slice) else rows_at(rows, chosen)
 
 
 def _repeated(samples: list[pl.Series], places: npt.NDArray[np.signedinteger]) -> pl.Series:
