@@ -23,11 +23,11 @@ from streame.cluster.frames import (
     pack,
     unpack,
 )
-from streame.cluster.outgoing import GATHER_S, Outgoing
+from streame.cluster.outgoing import INTERVAL_S, Outgoing
 
 MINE = Attempt(7, 2)
 TICK_S = 1 / 1024
-GATHER_LOOKS = int(GATHER_S / TICK_S) + 1
+GATHER_LOOKS = int(INTERVAL_S / TICK_S)
 WAIT_S = 30.0
 
 Does = Callable[[Outgoing], None]
@@ -207,7 +207,7 @@ class Gathering:
 
 @pytest.fixture
 def _held_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GATHER_S", 4 * WAIT_S)
+    monkeypatch.setattr(module, "INTERVAL_S", 4 * WAIT_S)
 
 
 @pytest.mark.usefixtures("_held_for_long")

@@ -9,8 +9,8 @@ from streame.cluster.frames import Attempt, Credit, Ping, Pong, Unread, pack
 TOGETHER_BYTES = 1024 * 1024
 """How many bytes several frames have together at most, in one message."""
 
-GATHER_S = 0.005
-"""How long a frame waits for others, if another message has just gone."""
+INTERVAL_S = 0.02
+"""So long after a message the next one goes at the earliest, so that frames gather for it meanwhile."""
 
 
 class Outgoing:
@@ -98,17 +98,14 @@ class Outgoing:
 
     def _next(self) -> list[bytes] | None:
         with self._changed:
-            until_s = None
             while not self._stopped:
                 frames = self._urgent()
                 if frames or self._ordered:
-                    now_s = self._clock_s()
-                    if until_s is None:
-                        until_s = now_s + (GATHER_S if now_s - self._sent_s < GATHER_S else 0)
-                    if frames or self._finished or now_s >= until_s or self._waiting >= TOGETHER_BYTES:
+                    wait_s = self._sent_s + INTERVAL_S - self._clock_s()
+                    if frames or self._finished or wait_s <= 0 or self._waiting >= TOGETHER_BYTES:
                         return frames + self._together()
                     self._gathering = True
-                    self._changed.wait(until_s - now_s)
+                    self._changed.wait(wait_s)
                     self._gathering = False
                 elif self._finished:
                     return None

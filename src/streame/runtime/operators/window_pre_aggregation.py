@@ -1,6 +1,6 @@
 """Pre-aggregation of windows: rows of one key and slice of time become one, before they go to another node."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -45,9 +45,6 @@ _BATCHES_JUDGED = 4
 _BATCHES_SENT_ON = 15
 """Then so many batches are sent on as they are, before others are tried."""
 
-_Chosen = RowNumbers | slice | None
-"""Which rows of a batch; `None` for all."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Slice:
@@ -75,31 +72,6 @@ class _Pane:
 
     slices: list[_Slice]
     state: AggregateState
-
-
-@dataclass(frozen=True, slots=True)
-class _Leaving:
-    """Groups that go on.
-
-    Args:
-        pane: where they were.
-        filled: their numbers.
-        stride: of the pane.
-    """
-
-    pane: _Pane
-    filled: RowNumbers
-    stride: int
-
-    @property
-    def keys(self) -> RowNumbers:
-        """The number of the key of each."""
-        return self.filled % self.stride
-
-    def values(self) -> pl.DataFrame:
-        """The time of each, and the values of its rows."""
-        times = _repeated([each.time for each in self.pane.slices], self.filled // self.stride)
-        return frame_of([times, *named_values(self.pane.state.partials(self.filled)).iter_columns()])
 
 
 class WindowPreAggregationOperator(Operator):
@@ -163,9 +135,9 @@ class WindowPreAggregationOperator(Operator):
         if slots is None:
             out.emit(Batch(frame))
             return
-        for pane, places, chosen in self._by_pane(cut, frame.get_column(self._time)):
-            keys, mine = (slots, rows) if chosen is None else (slots[chosen], _chosen(rows, chosen))
-            pane.state.add(keys + places * np.int32(self._stride), mine)
+        self._begin(cut, frame.get_column(self._time))
+        for pane in self._panes:
+            self._put(pane, cut, slots, rows)
         self._batches += 1
         self._tried += 1
         self._rows_put += frame.height
@@ -194,7 +166,7 @@ class WindowPreAggregationOperator(Operator):
 
     def _send(self, out: Collector, closing: Callable[[_Slice], bool]) -> None:
         """Send on the groups of some slices, and go on with those of the others."""
-        leaving: list[_Leaving] = []
+        leaving: list[tuple[_Pane, RowNumbers]] = []
         staying: list[_Pane] = []
         for pane in self._panes:
             closed = np.array([closing(each) for each in pane.slices])
@@ -202,20 +174,29 @@ class WindowPreAggregationOperator(Operator):
                 staying.append(pane)
                 continue
             filled = pane.state.filled()
-            leaves = None if closed.all() else closed[filled // self._stride]
-            leaving.append(_Leaving(pane, filled if leaves is None else filled[leaves], self._stride))
-            if leaves is not None:
+            if not closed.all():
+                leaves = closed[filled // self._stride]
                 staying.append(self._rest(pane, ~closed, filled[~leaves]))
+                filled = filled[leaves]
+            leaving.append((pane, filled))
         if not leaving:
             return
         self._panes, self._batches = staying, min(len(staying), 1)
         self._know_keys()
-        keys = np.concatenate([each.keys for each in leaving])
-        self._judge(sum(int(each.pane.state.counts(each.filled).sum()) for each in leaving), len(keys))
-        of_whom = self._owners[keys]
-        order = np.argsort(of_whom, kind="stable")
-        values = pl.concat([each.values() for each in leaving], rechunk=True)
-        frame = rows_at(self._keys, keys[order]).hstack(rows_at(values, order).get_columns())
+        rows = sum(int(pane.state.counts(groups).sum()) for pane, groups in leaving)
+        self._judge(rows, sum(len(groups) for _, groups in leaving))
+        for pane, groups in leaving:
+            self._emit(pane, groups, out)
+
+    def _emit(self, pane: _Pane, groups: RowNumbers, out: Collector) -> None:
+        """Send on groups of a pane, in the order of the instances that they are for."""
+        of_whom = self._owners[groups % self._stride]
+        groups = groups[np.argsort(of_whom, kind="stable")]
+        keys = rows_at(self._keys, groups % self._stride)
+        times = _repeated([each.time for each in pane.slices], groups // self._stride)
+        frame = frame_of(
+            [*keys.get_columns(), times, *named_values(pane.state.partials(groups)).get_columns()]
+        )
         if frame.height <= BATCH_ROWS_MAX:
             shares = np.bincount(of_whom, minlength=self._targets)
             out.emit(Batch(frame, shares=tuple(shares.tolist())))
@@ -285,25 +266,23 @@ class WindowPreAggregationOperator(Operator):
         self._stride = stride
         return slots
 
-    def _by_pane(self, cut: Cut, times: pl.Series) -> Iterator[tuple[_Pane, Slots | np.int32, _Chosen]]:
-        """Each pane that rows come to, with the places of their slices, and which rows."""
-        self._begin(cut, times)
-        slices = cut.slices.tolist()
-        for pane in self._panes:
-            place_of = {each.start: place for place, each in enumerate(pane.slices)}
-            places = np.array([place_of.get(start, -1) for start in slices], np.int32)
-            if cut.codes is None or len(slices) == 1:
-                if places[0] >= 0:
-                    yield pane, places[0], None
-                continue
-            if (places >= 0).all():
-                yield pane, places[cut.codes], None
-            elif (places >= 0).any():
-                of_rows = places[cut.codes]
-                chosen = np.flatnonzero(of_rows >= 0)
-                first, last = int(chosen[0]), int(chosen[-1])
-                run = slice(first, last + 1) if last - first + 1 == len(chosen) else chosen
-                yield pane, of_rows[run], run
+    def _put(self, pane: _Pane, cut: Cut, slots: Slots, rows: pl.DataFrame) -> None:
+        """Put the rows of a batch that come to a pane to those before."""
+        place_of = {each.start: place for place, each in enumerate(pane.slices)}
+        places = np.array([place_of.get(start, -1) for start in cut.slices.tolist()], np.int32)
+        here = places >= 0
+        if not here.any():
+            return
+        codes = cut.codes
+        if not here.all():
+            assert codes is not None
+            among = _where(codes == np.argmax(here) if here.sum() == 1 else here[codes])
+            slots, codes = slots[among], codes[among]
+            rows = rows[among] if isinstance(among, slice) else rows_at(rows, among)
+        if places.max() > 0:
+            further = places * np.int32(self._stride)
+            slots = slots + (further[0] if codes is None else further[codes])
+        pane.state.add(slots, rows)
 
     def _begin(self, cut: Cut, times: pl.Series) -> None:
         """A pane for the slices that are in none."""
@@ -321,8 +300,12 @@ class WindowPreAggregationOperator(Operator):
             self._panes.append(self._pane(new))
 
 
-def _chosen(rows: pl.DataFrame, chosen: RowNumbers | slice) -> pl.DataFrame:
-    return rows[chosen] if isinstance(chosen, slice) else rows_at(rows, chosen)
+def _where(mask: npt.NDArray[np.bool_]) -> RowNumbers | slice:
+    """The rows of a mask that has some; as a slice where they lie together, since that copies nothing."""
+    first, last = int(np.argmax(mask)), len(mask) - 1 - int(np.argmax(mask[::-1]))
+    if last - first + 1 == np.count_nonzero(mask):
+        return slice(first, last + 1)
+    return np.flatnonzero(mask)
 
 
 def _repeated(samples: list[pl.Series], places: npt.NDArray[np.signedinteger]) -> pl.Series:
