@@ -3,6 +3,7 @@
 import pytest
 
 from tests.plans.model import Plan, Source, Step
+from tests.plans.prelude import inf
 from tests.plans.running import failure
 
 ONE_ROW = Source({"at": "pl.Int64()", "k": "pl.Float64()", "v": "pl.Int64()"}, (((8, 0.5, 1),),), "at")
@@ -12,6 +13,11 @@ TWO_SPLITS = Source(
     "at",
     "1i",
     (1,),
+)
+INFINITE = Source(
+    {"at": "pl.Int64()", "k": "pl.Float64()", "v": "pl.Int64()"},
+    (tuple((at, inf, at) for at in range(8)),),
+    "at",
 )
 
 
@@ -28,6 +34,10 @@ SESSIONS = (
     "sessions($a, 'at', '1i', ['k'], [pl.len().alias('n')])",
 )
 SUMS = ("$a.group_by('k', $name).agg(v=pl.col('v').sum())", "$a.group_by('k').agg(v=pl.col('v').sum())")
+MEDIANS = (
+    "$a.rolling('at', period='6i', $name).agg(k=pl.col('k').median())",
+    "rolling($a, 'at', period='6i').agg(k=pl.col('k').median())",
+)
 ASOF = (
     "$a.join_asof($b, on='at', suffix='_0', $name)",
     "asof($a, $b, ('at', 'at'), on='at', suffix='_0')",
@@ -56,6 +66,9 @@ FOUND = {
             ),
         ),
         2,
+    ),
+    "the median of two infinities was none where Polars' rolling kernels took it": Plan(
+        (INFINITE, step("medians", 0, *MEDIANS))
     ),
 }
 
