@@ -120,10 +120,25 @@ def test_what_was_proposed_is_run() -> None:
     assert leads(view(A, B, C, attempt=TWO), part=part(ONE, "lost")) == RunPart(TWO)
 
 
+def test_an_attempt_that_begins_before_the_last_checkpoint_is_not_run() -> None:
+    late = Pointer(5, Attempt(EPOCH, 1), "c/5/7.1/MANIFEST", "", 10)
+    decided_late = replace(view(A, B, attempt=TWO), pointer=late)
+    for found in (None, part(ONE, "lost")):
+        action = leads(decided_late, part=found)
+        assert isinstance(action, Propose)
+        assert (action.entry.attempt, action.entry.start) == (Attempt(EPOCH, 3), late)
+
+
+def test_attempts_of_each_leader_are_counted_from_one() -> None:
+    action = leads(view(A, B, attempt=entry(3, B, A, epoch=6)))
+    assert isinstance(action, Propose)
+    assert action.entry.attempt == Attempt(EPOCH, 1)
+
+
 def test_a_lost_attempt_is_followed_by_another_after_a_while() -> None:
     lost = part(ONE, "lost", lost="b")
-    assert leads(view(A, B, attempt=ONE), part=lost, not_before=100.1, number=1) == Wait(100.1)
-    action = leads(view(A, B, attempt=ONE), part=lost, number=1, suspects={B.id: 105.0})
+    assert leads(view(A, B, attempt=ONE), part=lost, not_before=100.1) == Wait(100.1)
+    action = leads(view(A, B, attempt=ONE), part=lost, suspects={B.id: 105.0})
     assert isinstance(action, Propose)
     assert (action.entry.attempt, action.entry.members) == (Attempt(EPOCH, 2), (A,))
 
@@ -133,7 +148,7 @@ def test_new_nodes_are_taken_in_together_once_they_have_settled() -> None:
     assert leads(seen, part=running, seen={C.id: 99.9}) == Wait(99.9 + SETTLE_S)
     assert isinstance(leads(seen, part=running, seen={C.id: 99.0}), StopPart)
     assert leads(seen, part=running, seen={C.id: 99.0}, suspects={C.id: 101.0}) == Wait(101.0)
-    stopped = leads(seen, part=part(ONE, "stopped"), number=1)
+    stopped = leads(seen, part=part(ONE, "stopped"))
     assert isinstance(stopped, Propose)
     assert set(stopped.entry.members) == {A, B, C}
 

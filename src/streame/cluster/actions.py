@@ -53,7 +53,6 @@ class Facts:
         is_leaving: whether it was asked to hand its work over and end.
         leads: the epoch in which it leads, if it has won an election.
         followed: the epochs of leaders for which it has worked, its own too.
-        number: of the last attempt that it proposed as this leader.
         suspects: nodes that were lost, by id, and until when they are left out.
         seen: when each node that is there was first seen, by id.
         not_before: before then no attempt is proposed.
@@ -68,7 +67,6 @@ class Facts:
     is_leaving: bool = False
     leads: int | None = None
     followed: frozenset[int] = frozenset()
-    number: int = 0
     suspects: Mapping[str, float] = field(default_factory=dict)
     seen: Mapping[str, float] = field(default_factory=dict)
     not_before: float = 0.0

@@ -59,7 +59,14 @@ def _next(facts: Facts, epoch: int, part: Part | None, instances: int) -> Action
     if facts.is_leaving:
         return Resign()
     entry = facts.view.attempt
-    if entry is not None and entry.attempt.epoch == epoch and (part is None or part.attempt < entry.attempt):
+    # A decision of the attempt before, on its way while this one was proposed, may have come between: then it would be
+    # taken back by the first one of an attempt that begins before it.
+    if (
+        entry is not None
+        and entry.attempt.epoch == epoch
+        and (part is None or part.attempt < entry.attempt)
+        and entry.start == facts.view.pointer
+    ):
         return RunPart(entry)
     if facts.now < facts.not_before:
         return Wait(facts.not_before)
@@ -93,10 +100,12 @@ def proposal(facts: Facts, epoch: int, instances: int) -> AttemptEntry:
     workers = sorted((each for each in able if each.id != leader.id), key=lambda each: each.name)
     members = (leader, *workers)
     names = {member.name: at for at, member in enumerate(members)}
-    before = _places(facts.view.attempt)
+    last = facts.view.attempt
+    number = last.attempt.number + 1 if last is not None and last.attempt.epoch == epoch else 1
+    before = _places(last)
     nodes = assign(instances, [each.name for each in workers] or [leader.name], before)
     slots = tuple(names[node] for node in nodes)
-    return AttemptEntry(Attempt(epoch, facts.number + 1), members, slots, facts.view.pointer)
+    return AttemptEntry(Attempt(epoch, number), members, slots, facts.view.pointer)
 
 
 def _able(facts: Facts) -> list[Member]:

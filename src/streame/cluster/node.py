@@ -234,7 +234,6 @@ class Node:
                 failpoint("T2.after")
                 if self._swap(self._keys.attempt, encode(entry)):
                     failpoint("T5.after")
-                    self._facts = replace(self._facts, number=entry.attempt.number)
             case RunPart(entry):
                 self._run_part(entry)
             case StopPart(why):
@@ -284,7 +283,7 @@ class Node:
         failpoint("T1.after")
         if won is not None:
             self._leadership, self._begun, self._failures = won, count(), 0
-            self._facts = replace(self._facts, number=0, suspects={}, not_before=0.0)
+            self._facts = replace(self._facts, suspects={}, not_before=0.0)
 
     def _swap(self, key: str, value: bytes) -> bool:
         """Replace a key as the leader; whether it is so."""
