@@ -123,10 +123,8 @@ class BatchCodec:
         assert offsets is None or len(offsets) == frame.height, (self.name, frame.height)
         source = (batch.positions.source, batch.positions.split) if batch.positions is not None else None
         for start, rows, body in self._pieces(frame, layout, 0):
-            even, parts = (
-                None,
-                [(body, layout.numbers_in(body) if rows >= NARROWED_ROWS and len(body) else [])],
-            )
+            even = None
+            parts = [(body, layout.numbers_in(body) if rows >= NARROWED_ROWS and len(body) else [])]
             if offsets is not None:
                 part = np.ascontiguousarray(offsets[start : start + rows], np.int64)
                 even = _even(part)

@@ -59,8 +59,8 @@ def _next(facts: Facts, epoch: int, part: Part | None, instances: int) -> Action
     if facts.is_leaving:
         return Resign()
     entry = facts.view.attempt
-    # A decision of the attempt before, on its way while this one was proposed, may have come between: then it would be
-    # taken back by the first one of an attempt that begins before it.
+    # The attempt before may have decided a checkpoint after etcd was read for this proposal. An attempt that begins before
+    # that checkpoint would take it back with its own first decision.
     if (
         entry is not None
         and entry.attempt.epoch == epoch

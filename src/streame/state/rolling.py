@@ -105,13 +105,13 @@ class RollingResults:
                 exprs = list(aggregation.rowful.values())
                 rowful = self._rule.rolled(frame, self._group, self._index, exprs)[chosen]
                 rowful = rowful.cast({name: aggregation.outputs[name] for name in aggregation.rowful})
-                if _is_odd(rowful):
+                if not _is_finite(rowful):
                     return None
         except (PolarsError, PanicException):  # adding up will say of which result
             return None
         return aggregation.finish(values.get_columns(), rowful)
 
 
-def _is_odd(frame: pl.DataFrame) -> bool:
-    """Whether some numbers are NaN or infinite: the median of two infinities is NaN where Polars rolls, and nowhere else."""
-    return any(not column.is_finite().all() for column in frame.iter_columns() if column.dtype.is_float())
+def _is_finite(frame: pl.DataFrame) -> bool:
+    """Whether no number is NaN or infinite: the median of two infinities is NaN where Polars rolls, and nowhere else."""
+    return all(column.is_finite().all() for column in frame.iter_columns() if column.dtype.is_float())

@@ -259,7 +259,7 @@ class WindowPreAggregationOperator(Operator):
         stride = self._stride
         while len(self._index) > stride:
             stride *= 2
-        known = {each.start for pane in self._panes for each in pane.slices}
+        known = self._begun()
         new = sum(start not in known for start in cut.slices.tolist())
         if stride != self._stride or (len(known) + new) * stride > max(_GROUPS_MAX, new * stride):
             self.flush(out)
@@ -284,9 +284,13 @@ class WindowPreAggregationOperator(Operator):
             slots = slots + (further[0] if codes is None else further[codes])
         pane.state.add(slots, rows)
 
+    def _begun(self) -> set[int]:
+        """The first ticks of the slices that are put together."""
+        return {each.start for pane in self._panes for each in pane.slices}
+
     def _begin(self, cut: Cut, times: pl.Series) -> None:
         """A pane for the slices that are in none."""
-        known = {each.start for pane in self._panes for each in pane.slices}
+        known = self._begun()
         spans = self._windows.around(cut.slices)
         first, _ = spans.over(cut.slices)
         new: list[_Slice] = []
