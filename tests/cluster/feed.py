@@ -72,6 +72,12 @@ class Feed(st.Source):
                 yield None
 
 
+class SplitFeed(Feed):
+    """The same, read by all nodes, each its own splits."""
+
+    splits_apart = True
+
+
 def let_out(folder: Path) -> tuple[int, bool]:
     """How many blocks of each split may be read, and whether they are all."""
     blocks, ended = (folder / "feed").read_text().split()

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
 import streame as st
-from tests.cluster.feed import Feed
+from tests.cluster.feed import Feed, SplitFeed
 
 USERS = 24
 DIFF = "_diff"
@@ -52,20 +53,42 @@ def fed(folder: Path) -> st.Job:
 def rekeyed(folder: Path) -> st.Job:
     """Counts by one key, counts of those by another one, and a table."""
     rows = _rows(folder)
-    names = [f"user {key}" for key in range(USERS)]
-    users = st.scan_frames([pl.DataFrame({"key": range(USERS), "name": names})], name="users")
     counts = rows.group_by("key", name="counts").agg(n=pl.len(), cents=pl.col("cents").sum())
-    named = rows.join(users.as_table("key"), on="key", how="left", name="names")
     return st.job(
         [
             rows.sink_ndjson(folder / "raw", name="raw"),
-            named.select("key", "seq", "name").sink_ndjson(folder / "named", name="named"),
+            _named(rows, None).sink_ndjson(folder / "named", name="named"),
             counts.group_by(pl.col("n") // 10, name="sizes")
             .agg(keys=pl.len(), cents=pl.col("cents").sum())
             .sink_ndjson(folder / "sizes", changes=True, name="sizes"),
         ],
         name="rekeyed",
     )
+
+
+def split(folder: Path, state: Literal["etcd"] | None = "etcd") -> st.Job:
+    """Rows that the nodes read themselves, each its own splits; windows, windows of those by another key, a table in etcd."""
+    rows = st.scan(SplitFeed(folder), event_time="at", watermark="2s", name="orders")
+    windows = rows.group_by_dynamic("at", every="10s", group_by="key", name="windows").agg(
+        n=pl.len(), cents=pl.col("cents").sum(), last=pl.col("seq").max()
+    )
+    sizes = windows.group_by(pl.col("key") % 5, name="sizes").agg(rows=pl.sum("n"), cents=pl.sum("cents"))
+    return st.job(
+        [
+            rows.sink_ndjson(folder / "raw", name="raw"),
+            _named(rows, state).sink_ndjson(folder / "named", name="named"),
+            windows.sink_ndjson(folder / "windows", name="windows"),
+            sizes.sink_ndjson(folder / "sizes", changes=True, name="sizes"),
+        ],
+        name="split",
+    )
+
+
+def _named(rows: st.StreamDataFrame, state: Literal["etcd"] | None) -> st.StreamDataFrame:
+    names = [f"user {key}" for key in range(USERS)]
+    users = st.scan_frames([pl.DataFrame({"key": range(USERS), "name": names})], name="users")
+    named = rows.join(users.as_table("key", state=state), on="key", how="left", name="names")
+    return named.select("key", "seq", "name")
 
 
 def queued(folder: Path, items: st.Queue) -> st.Job:
@@ -86,13 +109,22 @@ def other(folder: Path) -> st.Job:
     return st.job([_rows(folder).sink_ndjson(folder / "raw", name="raw")], name="fed")
 
 
-JOBS: dict[str, Callable[[Path], st.Job]] = {"fed": fed, "rekeyed": rekeyed, "other": other}
+JOBS: dict[str, Callable[[Path], st.Job]] = {"fed": fed, "rekeyed": rekeyed, "split": split, "other": other}
+
+ALONE = JOBS | {"split": lambda folder: split(folder, None)}
+"""The same in one process, where no state is in etcd."""
 
 WRITTEN = {
     "fed": (Written("raw", order=("key", "seq")), Written("windows"), Written("counts", changes=True)),
     "rekeyed": (
         Written("raw", order=("key", "seq")),
         Written("named", order=("key", "seq")),
+        Written("sizes", changes=True),
+    ),
+    "split": (
+        Written("raw", order=("key", "seq")),
+        Written("named", order=("key", "seq")),
+        Written("windows"),
         Written("sizes", changes=True),
     ),
 }

@@ -7,7 +7,7 @@ from typing import Protocol
 import polars as pl
 
 from tests.cluster.feed import Tap
-from tests.cluster.jobs import DIFF, JOBS, difference, parts, read
+from tests.cluster.jobs import ALONE, DIFF, difference, parts, read
 
 
 class Load(Protocol):
@@ -53,7 +53,7 @@ class FedRows:
         alone = self._folder / "alone"
         alone.mkdir()
         (alone / "feed").write_text((self._folder / "feed").read_text())
-        JOBS[self._job](alone).run()
+        ALONE[self._job](alone).run()
         found = difference(self._job, self._folder, alone)
         rows = self._published()
         return (

@@ -308,14 +308,21 @@ SCENARIOS = {
     "kills of a job with two keys": Scenario(
         "rekeyed", THREE, lambda nodes: random_kills(nodes, 140 if NIGHTLY else 5)
     ),
+    "kills of nodes that read": Scenario(
+        "split", THREE, lambda nodes: random_kills(nodes, 140 if NIGHTLY else 5)
+    ),
     "steps of the leader": Scenario("rekeyed", THREE, leader_steps),
     "steps of a follower": Scenario("fed", THREE, follower_steps),
+    "steps of a node that reads": Scenario("split", THREE, follower_steps),
     "steps of a takeover": Scenario("fed", THREE, takeover_steps),
     "rows are put": Scenario("queued", THREE, lambda nodes: rows_are_put(nodes, 40 if NIGHTLY else 2)),
     "pauses": Scenario("rekeyed", THREE, lambda nodes: pauses(nodes, 100 if NIGHTLY else 3)),
     "etcd away": Scenario("fed", THREE, lambda nodes: etcd_away(nodes, 30 if NIGHTLY else 2), True),
     "members of etcd gone": Scenario("fed", THREE, members_of_etcd_gone, members=3),
     "parted": Scenario("rekeyed", THREE, lambda nodes: parted(nodes, 70 if NIGHTLY else 3), True),
-    "rescaled": Scenario("rekeyed", ("first",), rescaled),
+    "nodes that read are parted": Scenario(
+        "split", THREE, lambda nodes: parted(nodes, 70 if NIGHTLY else 2), True
+    ),
+    "rescaled": Scenario("split", ("first",), rescaled),
     "strangers": Scenario("fed", THREE, strangers),
 }

@@ -15,7 +15,8 @@ from streame.cluster import batches
 from streame.cluster.arrow_check import shape_of
 from streame.cluster.batches import NARROWED_ROWS, PIECE_BYTES, BatchCodec
 from streame.cluster.columns import Columns
-from streame.cluster.frames import FRAME_BYTES_MAX, Attempt, Bytes, Data, FrameRefused, unpack
+from streame.cluster.flow import charge
+from streame.cluster.frames import FRAME_BYTES_MAX, Attempt, Bytes, Data, FrameRefused, More, unpack
 from streame.cluster.narrowing import NUMBERS_MIN, narrowed, widened
 from streame.cluster.record_batch import read_record_batch
 from streame.core.hidden import BEHIND, POSITION, WEIGHT
@@ -46,19 +47,24 @@ def there_and_back(codec: BatchCodec, batch: Batch) -> list[Batch]:
     back = []
     for seq, (packed, _) in enumerate(codec.encode(batch, ATTEMPT, 3, 11), start=11):
         assert len(packed) <= FRAME_BYTES_MAX
-        data, body = unpack(packed)
-        assert isinstance(data, Data)
-        assert (data.attempt, data.channel, data.seq) == (ATTEMPT, 3, seq)
-        back.append(codec.decode(data, body))
+        frame, body = unpack(packed)
+        assert isinstance(frame, Data | More)
+        assert (frame.attempt, frame.channel, frame.seq) == (ATTEMPT, 3, seq)
+        if isinstance(frame, Data):
+            data, whole, missing = frame, bytearray(), frame.rest + len(body)
+        whole += body
+        missing -= len(body)
+        if not missing:
+            back.append(codec.decode(data, memoryview(whole)))
     return back
 
 
 def only(codec: BatchCodec, frame: pl.DataFrame) -> tuple[Data, bytearray]:
     """The one frame of a batch, and what its body stands for, to be changed."""
-    ((packed, size),) = codec.encode(Batch(frame), ATTEMPT, 3, 11)
+    ((packed, cost),) = codec.encode(Batch(frame), ATTEMPT, 3, 11)
     data, body = unpack(packed)
     assert isinstance(data, Data)
-    assert data.bytes == size
+    assert cost == charge(len(packed), data.bytes)
     return data, bytearray(b"".join(widened(body, data.bytes)))
 
 
@@ -169,12 +175,22 @@ def test_a_row_is_refused_by_its_own_size_whatever_stands_beside_it() -> None:
         assert pl.concat([back.frame for back in there_and_back(channel, Batch(frame))]).equals(frame)
 
 
-def test_a_row_of_eight_mebibytes_fits_and_one_more_does_not() -> None:
+@pytest.mark.parametrize("size", [15_727_000, 16_777_216, 40_000_000])
+def test_a_row_that_does_not_fit_into_a_frame_takes_several(size: int) -> None:
     channel = codec({"text": pl.String()})
-    (back,) = there_and_back(channel, Batch(pl.DataFrame({"text": ["x" * 8_388_000]})))
-    assert back.frame["text"].str.len_bytes()[0] == 8_388_000
-    with pytest.raises(DataError, match="at most 8,388,608"):
-        there_and_back(channel, Batch(pl.DataFrame({"text": ["x" * 8_388_608]})))
+    frame = pl.DataFrame({"text": ["a", "x" * size, "b"]})
+    back = there_and_back(channel, Batch(frame, Positions("s", "t", lambda: np.array([3, 1, 9]))))
+    assert pl.concat([each.frame for each in back]).equals(frame)
+    found = [each.positions.offsets() for each in back if each.positions is not None]
+    assert np.concatenate(found).tolist() == [3, 1, 9]
+    costs = [cost for _, cost in channel.encode(Batch(frame[1:2]), ATTEMPT, 3, 11)]
+    assert costs[0] >= size
+    assert not any(costs[1:])
+
+
+def test_a_row_is_refused_that_takes_too_many() -> None:
+    with pytest.raises(DataError, match="at most 267,386,880"):
+        there_and_back(codec({"text": pl.String()}), Batch(pl.DataFrame({"text": ["x" * 267_386_880]})))
 
 
 @pytest.mark.parametrize(
@@ -298,7 +314,7 @@ def test_no_number_of_the_metadata_can_be_another_one() -> None:
         (["aü", "c"], pl.String, struct.pack("<qqq", 0, 3, 4), struct.pack("<qqq", 0, 2, 4), "within a character"),
         (["ab", "c"], pl.String, b"abc", b"a\xffc", "not UTF-8"),
         ([[1, 2], [3]], pl.List(pl.Int8), struct.pack("<qqq", 0, 2, 3), struct.pack("<qqq", 0, 2, 4), "where there must be 4"),
-        ([[None] * 3, [None]], pl.List(pl.Null), struct.pack("<qqq", 0, 3, 4), struct.pack("<qqq", 0, 3, 2**40), "more than a frame"),
+        ([[None] * 3, [None]], pl.List(pl.Null), struct.pack("<qqq", 0, 3, 4), struct.pack("<qqq", 0, 3, 2**40), "more than a body"),
         ([1, 2], pl.Time, struct.pack("<qq", 1, 2), struct.pack("<qq", 1, 2**60), "a time of day"),
         (["aa", "bb"], pl.Enum(["aa", "bb"]), b"aabb", b"aabc", "cannot be read"),
     ],

@@ -1,6 +1,7 @@
 """Checkpoints of a cluster on their own: parts of nodes, the pointer, old leaders, garbage, and small state in etcd."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -13,7 +14,7 @@ from streame.cluster.part_files import PartFiles, empty_manifest, read_part
 from streame.cluster.shelf import STATE_BYTES_MAX, Shelf, ShelvedFiles
 from streame.cluster.view import Keys, Pointer, decode
 from streame.core.full_disk import is_full_disk
-from streame.errors import CheckpointDamaged, CheckpointError, PlanError, Superseded
+from streame.errors import CheckpointDamaged, PlanError, Superseded
 from streame.runtime.part import Gathered, OperatorPart, TaskPart
 from streame.state.checkpoint.manifest import StoredState
 from streame.state.checkpoint.spool import Spool
@@ -33,6 +34,10 @@ class Nodes:
         self.etcd, self.bucket = MemoryEtcd(), MemoryBucket()
         self.place = Place(ObjectStore(self.bucket), self.etcd, Keys("shop", "orders"), "orders")
         self.begun = count()
+
+    def replace_etcd(self, etcd: MemoryEtcd) -> None:
+        self.etcd = etcd
+        self.place = replace(self.place, etcd=etcd)
 
     def elect(self) -> Leadership:
         lease = self.etcd.grant(5)
@@ -186,16 +191,53 @@ def test_a_manifest_that_is_not_the_decided_one_stops_the_job(nodes: Nodes, harm
         nodes.store(nodes.elect()).recover()
 
 
-def test_an_etcd_that_has_gone_back_in_time_is_refused(nodes: Nodes) -> None:
+@pytest.mark.parametrize("elections", [1, 9], ids=["epoch of a leader that was", "epoch after it"])
+def test_an_etcd_that_was_restored_from_a_backup_is_refused(nodes: Nodes, elections: int) -> None:
+    first = nodes.store(nodes.elect())
+    first.recover()
+    first.write(draft({"sum": [state(1)]}))
+    backup = nodes.etcd.copy()
+    second = nodes.store(nodes.elect())
+    second.recover()
+    for number in (2, 3):
+        second.write(draft({"sum": [state(number)]}))
+    nodes.replace_etcd(backup)
+    for _ in range(elections):
+        won = nodes.elect()
+    with pytest.raises(CheckpointDamaged, match=r"etcd has gone back in time.*manifest of checkpoint 3"):
+        nodes.store(won).recover()
+
+
+def test_another_etcd_does_not_begin_anew_over_old_checkpoints(nodes: Nodes) -> None:
     store = nodes.store(nodes.elect())
     store.recover()
-    store.write(draft({"sum": [state(1)]}))
-    pointer, revision = nodes.pointer()
-    assert pointer is not None
-    earlier = Leadership(nodes.place.keys.leader, pointer.attempt.epoch - 1, 0)
-    attempt = Attempt(earlier.epoch, 1)
-    with pytest.raises(CheckpointError, match="etcd has gone back in time"):
-        ClusterCheckpoints(nodes.place, earlier, attempt, pointer, revision, count()).recover()
+    for number in (1, 2):
+        store.write(draft({"sum": [state(number)]}))
+    nodes.replace_etcd(MemoryEtcd())
+    for _ in range(9):
+        won = nodes.elect()
+    with pytest.raises(CheckpointDamaged, match="for etcd the last checkpoint is none"):
+        nodes.store(won).recover()
+
+
+def test_a_manifest_that_was_not_decided_is_no_reason_to_stop(nodes: Nodes) -> None:
+    old = nodes.store(nodes.elect())
+    old.recover()
+    old.write(draft({"sum": [state(1)]}))
+    new = nodes.store(nodes.elect())
+    with pytest.raises(Superseded):
+        old.write(draft({"sum": [state(9)]}))
+    assert any(name.startswith("c/2/") for name in nodes.bucket.names("c"))
+    assert sums(new) == [1]
+
+
+def test_a_late_leader_that_finds_newer_checkpoints_follows(nodes: Nodes) -> None:
+    late = nodes.store(nodes.elect())
+    new = nodes.store(nodes.elect())
+    new.recover()
+    new.write(draft({"sum": [state(1)]}))
+    with pytest.raises(Superseded, match="another node leads"):
+        late.recover()
 
 
 def test_old_files_go_and_the_last_three_checkpoints_stay(nodes: Nodes) -> None:

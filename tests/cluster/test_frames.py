@@ -16,6 +16,7 @@ from streame.cluster.frames import (
     Data,
     Frame,
     FrameRefused,
+    More,
     Ping,
     frames_of,
     pack,
@@ -32,10 +33,11 @@ ATTEMPTS = st.builds(Attempt, NUMBERS, NUMBERS)
 FRAMES: SearchStrategy[Frame] = st.one_of(
     st.builds(frames.Open, ATTEMPTS, CHANNELS, TEXTS, st.binary(min_size=16, max_size=16), TEXTS),
     st.builds(
-        Data, ATTEMPTS, CHANNELS, NUMBERS, st.integers(0, 65_536), st.integers(0, frames.FRAME_BYTES_MAX),
+        Data, ATTEMPTS, CHANNELS, NUMBERS, st.integers(0, 65_536), st.integers(0, frames.BODY_BYTES_MAX),
         st.lists(st.tuples(CHANNELS, TEXTS), max_size=8).map(tuple),
         st.none() | PAIRS, st.none() | PAIRS, st.none() | st.tuples(TICKS, TICKS),
     ),
+    st.builds(frames.More, ATTEMPTS, CHANNELS, NUMBERS),
     st.builds(frames.Barrier, ATTEMPTS, CHANNELS, NUMBERS, NUMBERS),
     st.builds(frames.Watermark, ATTEMPTS, CHANNELS, NUMBERS, st.none() | TICKS),
     st.builds(frames.Split, ATTEMPTS, CHANNELS, NUMBERS, PAIRS, st.text(max_size=16), st.none() | NUMBERS),
@@ -54,12 +56,12 @@ def sealed(header: bytes, body: bytes = b"") -> bytes:
     """A frame with a right digest around any header: what an attacker within the cluster can make."""
     lengths = struct.pack("<III", len(header), 0, len(body))
     digest = xxhash.xxh3_64_intdigest(lengths + header + body)
-    return b"SF02" + lengths + struct.pack("<Q", digest) + header + body
+    return b"SF03" + lengths + struct.pack("<Q", digest) + header + body
 
 
 @given(FRAMES, st.binary(max_size=40))
 def test_what_is_packed_comes_back(frame: Frame, body: bytes) -> None:
-    body = body if isinstance(frame, Data) else b""
+    body = body if isinstance(frame, Data | More) else b""
     back, found = unpack(pack(frame, body[:3], body[3:]))
     assert (back, bytes(found)) == (frame, body)
 
@@ -81,7 +83,7 @@ def test_frames_of_one_message_come_apart_again(several: list[Frame], data: st.D
 
 @given(FRAMES, st.binary(max_size=40), st.data())
 def test_a_frame_with_a_changed_bit_is_refused(frame: Frame, body: bytes, data: st.DataObject) -> None:
-    packed = bytearray(pack(frame, body if isinstance(frame, Data) else b""))
+    packed = bytearray(pack(frame, body if isinstance(frame, Data | More) else b""))
     bit = data.draw(st.integers(0, 8 * len(packed) - 1))
     packed[bit // 8] ^= 1 << bit % 8
     with pytest.raises(FrameRefused):
@@ -100,7 +102,7 @@ def test_a_frame_that_was_cut_or_goes_on_is_refused(frame: Frame, data: st.DataO
 @settings(max_examples=300)
 @given(st.binary(max_size=300))
 @example(b"")
-@example(b"SF02")
+@example(b"SF03")
 @example(b"\xff" * 64)
 def test_bytes_that_are_no_frame_are_refused(data: bytes) -> None:
     with pytest.raises(FrameRefused):
@@ -145,7 +147,7 @@ def test_sizes_are_checked_before_anything_is_made() -> None:
         unpack(PING[:4] + struct.pack("<I", 2**31) + PING[8:])
     with pytest.raises(FrameRefused, match="the other node is of another version"):
         unpack(b"SF99" + PING[4:])
-    with pytest.raises(FrameRefused, match="only Data has one"):
+    with pytest.raises(FrameRefused, match="only Data and More have one"):
         unpack(sealed(msgspec.msgpack.encode(Ping(Attempt(7, 1), 3)), b"body"))
 
 

@@ -19,7 +19,9 @@ from streame.cluster.frames import (
     Attempt,
     Barrier,
     Credit,
+    Data,
     End,
+    More,
     Open,
     Ping,
     Split,
@@ -69,6 +71,7 @@ def says(node: Receiver, frames: Iterable[bytes], name: str = "sender", **settin
     return error
 
 
+BEGUN = pack(Data(ATTEMPT, 0, 1, 1, 800, rest=100), b"\1" + bytes(9))
 FLIPPED = bytearray(data(1, rows(0, 100, 20)))
 FLIPPED[-5] ^= 4
 
@@ -87,6 +90,11 @@ FLIPPED[-5] ^= 4
         ([OPEN, data(1, rows(0, 1, 1)), data(1, rows(0, 1, 1))], "frame 1 came on channel 0 behind frame 1"),
         ([OPEN, pack(End(ATTEMPT, 0, 1)), pack(Barrier(ATTEMPT, 0, 2, 1))], "came on channel 0 after its end"),
         ([OPEN, pack(Split(ATTEMPT, 0, 1, ("s", "t"), "gone", None))], "the state 'gone' of a split does not exist"),
+        ([OPEN, pack(More(ATTEMPT, 0, 1), b"abc")], "a frame More came on channel 0 where no row is begun"),
+        ([OPEN, BEGUN, pack(Barrier(ATTEMPT, 0, 2, 1))], "Barrier came on channel 0 where the rest of a row must follow"),
+        ([OPEN, BEGUN, pack(More(ATTEMPT, 0, 2), bytes(101))], "101 more bytes came of a row that has 10 of 110 bytes"),
+        ([OPEN, BEGUN, pack(More(ATTEMPT, 0, 2))], "0 more bytes came of a row that has 10 of 110 bytes"),
+        ([OPEN, BEGUN, pack(More(ATTEMPT, 0, 2), bytes(100))], "a segment has numbers of 0 bytes"),
         ([pack(Credit(ATTEMPT, 0, 5))], "speaks of channel 0, which was never opened"),
         ([pack(Unread(ATTEMPT, 7))], "speaks of channel 7, which was never opened"),
         ([pack(Ack(ATTEMPT, 1, (), ()))], "speaks of a checkpoint (Ack), which nobody asked it for"),

@@ -3,10 +3,13 @@
 import polars as pl
 import pytest
 
+from streame.cluster import inbox as inbox_module
 from streame.cluster.frames import FrameRefused
-from streame.cluster.inbox import TOLD_MAX, RemoteInbox
+from streame.cluster.inbox import RemoteInbox
 from streame.core.messages import END_OF_STREAM, Barrier, Batch, Message, Watermark
 from streame.runtime.channel import ChannelLimits
+
+LIMIT = 1_000
 
 
 def taken(inbox: RemoteInbox) -> list[Message]:
@@ -56,18 +59,19 @@ def test_a_watermark_takes_the_place_of_one_that_nobody_has_read() -> None:
     ]  # fmt: skip
 
 
-def test_a_flood_of_what_needs_no_credit_is_refused() -> None:
+def test_a_flood_of_what_needs_no_credit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox_module, "TOLD_MAX", LIMIT)
     inbox = RemoteInbox([0], [None])
     inbox.attach(0, lambda cost: None, lambda: None)
     for _ in range(3):  # what is read in between does not count
-        for _ in range(TOLD_MAX // 2):
+        for _ in range(LIMIT // 2):
             inbox.arrive(0, Watermark(None))
             inbox.arrive(0, Watermark(1))
-        assert len(taken(inbox)) == TOLD_MAX
-    for number in range(TOLD_MAX):
+        assert len(taken(inbox)) == LIMIT
+    for number in range(LIMIT):
         inbox.arrive(0, Barrier(number))
-    with pytest.raises(FrameRefused, match="more than 65,536 messages without rows wait in one channel"):
-        inbox.arrive(0, Barrier(TOLD_MAX))
+    with pytest.raises(FrameRefused, match="more than 1,000 messages without rows wait in one channel"):
+        inbox.arrive(0, Barrier(LIMIT))
 
 
 def test_the_others_are_told_that_nobody_reads() -> None:

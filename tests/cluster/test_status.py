@@ -48,7 +48,12 @@ def total(frame):
     return frame.with_columns(pl.col("qty") * 2)
 
 orders = st.scan(Orders(), name="orders").map_batches(total, row_wise=True).with_event_time("at")
-windows = orders.group_by_dynamic("at", every="20s", group_by="item").agg(n=pl.len(), qty=pl.col("qty").sum())
+ITEMS = pl.DataFrame({"item": range(1000), "weight": range(1000)})
+items = st.scan_frames([ITEMS], name="items").as_table("item", state="etcd")
+weighed = orders.join(items, on="item", how="left", name="weights")
+windows = weighed.group_by_dynamic("at", every="20s", group_by="item", name="windows").agg(
+    n=pl.len(), qty=pl.col("qty").sum(), weight=pl.col("weight").max()
+)
 job = st.job([windows.sink_parquet("out/")], name="orders")
 """
 
@@ -102,6 +107,7 @@ class Shop:
         with closing(self.look()) as look:
             report = json.loads(as_json(look.report()))
         assert (report["version"], report["cluster"]) == (1, self.name)
+        assert [job["name"] for job in report["jobs"]] in ([], ["orders"])
         return report["jobs"][0] if report["jobs"] else None
 
     def log(self, name: str) -> str:
@@ -154,7 +160,8 @@ def test_what_runs_where_is_told_and_nodes_are_drained_with_an_exact_result(shop
     assert job["checkpoint"]["age_s"] >= 0
     operators = {each["name"]: each for each in job["operators"]}
     assert operators["orders"]["kind"] == "source"
-    (windows,) = [each for each in operators.values() if each["state_rows"]]
+    assert sorted(name for name, each in operators.items() if each["state_rows"]) == ["weights", "windows"]
+    windows = operators["windows"]
     assert windows["state_rows"] in {1000, 2000}  # of one window or two, as it was a second ago
     assert len(windows["nodes"]) == 2
 
@@ -183,7 +190,7 @@ def test_what_runs_where_is_told_and_nodes_are_drained_with_an_exact_result(shop
         pl.DataFrame({"item": list(range(1000)) * 3, "at": [at for at in (0, 20, 40) for _ in range(1000)]})
         .select(
             "item", (pl.col("at") * 1_000_000).cast(pl.Datetime("us")), pl.lit(20, pl.UInt32).alias("n"),
-            pl.lit(40, pl.Int64).alias("qty"),
+            pl.lit(40, pl.Int64).alias("qty"), pl.col("item").alias("weight"),
         )
         .select(rows.columns)
     )  # fmt: skip
@@ -213,6 +220,13 @@ def test_a_node_with_another_function_is_refused_and_the_first_goes_on(shop: Sho
     first.send_signal(signal.SIGTERM)
     assert first.wait(WAIT_S) == 0, shop.log("a")
     assert shop.status()["state"] == "down"
+
+
+def test_a_table_that_is_too_large_for_etcd_ends_the_job_and_says_so(shop: Shop) -> None:
+    (shop.folder / "large.py").write_text(SHOP.replace("range(1000)", "range(50_000)"))
+    node = shop.start("a", "large.py:job")
+    assert node.wait(WAIT_S) == 2
+    assert "a job may have 262,144 in etcd; leave out state=" in shop.log("a")
 
 
 def test_where_nothing_runs_that_is_said(shop: Shop) -> None:

@@ -114,7 +114,7 @@ def run_together(
             _connect(sessions[one], names[one], sessions[other], names[other])
     for wiring, session in zip(wirings, sessions, strict=True):
         for sender in wiring.senders:
-            sender.connect(session.link(sender.peer, 0.0).sender(sender.wire.name, sender.columns))
+            sender.connect(session.link(sender.peer, 0.0))
     if store is not None:
         others.runs = runs
     for run in runs:

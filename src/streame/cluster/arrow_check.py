@@ -15,12 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streame.cluster.frames import FRAME_BYTES_MAX, FrameRefused
+from streame.cluster.frames import BODY_BYTES_MAX, FrameRefused
 from streame.cluster.narrowing import Kind
 from streame.cluster.record_batch import RecordBatch
 
 _ALIGNMENT = 8
 _DAY_NS = 86_400_000_000_000
+
+_ELEMENTS_MAX = 8 * BODY_BYTES_MAX
+"""How many elements lists have at most. Of all but nulls, which take no bytes, there are fewer, as they have to be there."""
 
 _WIDTHS: dict[Any, int] = {
     pl.Int8: 1, pl.UInt8: 1, pl.Int16: 2, pl.UInt16: 2, pl.Float16: 2, pl.Int32: 4, pl.UInt32: 4, pl.Float32: 4,
@@ -149,8 +152,8 @@ class _Check:
     def _children(self, length: int) -> int:
         """The length of the child of lists: where the last of them ends."""
         end = int(self._offsets(length)[-1])
-        if end > FRAME_BYTES_MAX:
-            raise FrameRefused(f"lists have {end:,} elements, more than a frame has bytes")
+        if end > _ELEMENTS_MAX:
+            raise FrameRefused(f"lists have {end:,} elements, more than a body has bits")
         return end
 
     @staticmethod

@@ -10,13 +10,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from streame.cluster.arrow_check import check_arrays, shape_of
 from streame.cluster.columns import HIDDEN_DTYPES, Columns
-from streame.cluster.frames import Attempt, Bytes, Data, FrameRefused, pack
+from streame.cluster.flow import charge
+from streame.cluster.frames import (
+    BODY_BYTES_MAX,
+    FRAME_BYTES_MAX,
+    HEADER_BYTES_MAX,
+    Attempt,
+    Bytes,
+    Data,
+    FrameRefused,
+    More,
+    pack,
+)
 from streame.cluster.narrowing import Kind, Run, narrowed, widened
 from streame.cluster.record_batch import RecordBatch, read_record_batch
 from streame.core.hidden import HIDDEN
@@ -26,8 +38,11 @@ from streame.errors import DataError
 PIECE_BYTES = 4 * 1024 * 1024
 """A batch of more than one row and more bytes than this is cut."""
 
-ROW_BYTES_MAX = 8 * 1024 * 1024
-"""A row of more bytes is refused."""
+ROW_BYTES_MAX = BODY_BYTES_MAX - 1024 * 1024
+"""A row of more bytes is refused. One that does not fit into a frame takes several."""
+
+_IN_ONE_BYTES = FRAME_BYTES_MAX - HEADER_BYTES_MAX - 1024
+"""So much of a body goes into one frame."""
 
 NARROWED_ROWS = 16_384
 """Frames of fewer rows are not made narrower: it takes longer than their bytes."""
@@ -99,7 +114,7 @@ class BatchCodec:
     _compared: set[tuple[bool, _Hidden]] = field(default_factory=set)
 
     def encode(self, batch: Batch, attempt: Attempt, channel: int, seq: int) -> Iterator[tuple[bytes, int]]:
-        """Frames with the rows of a batch, each with the next number, and how many bytes its body stands for.
+        """Frames with the rows of a batch, each with the next number, and what it takes of the credit.
 
         Args:
             batch: some rows, or none.
@@ -132,8 +147,17 @@ class BatchCodec:
                     parts.append((part.data.cast("B"), [Run(0, part.nbytes, Kind.RISING)]))
             size = sum(len(each) for each, _ in parts)
             head = Data(attempt, channel, seq, rows, size, hidden, batch.split, source, even, is_partial)
-            yield pack(head, *(narrowed(parts) if size else ())), size
-            seq += 1
+            whole = narrowed(parts) if size else []
+            if size <= _IN_ONE_BYTES:
+                data = pack(head, *whole)
+                yield data, charge(len(data), size)
+                seq += 1
+                continue
+            cost = charge(sum(map(len, whole)), size)
+            for data in _in_several(head, b"".join(whole)):
+                yield data, cost
+                cost = 0
+                seq += 1
 
     def decode(self, data: Data, body: memoryview) -> Batch:
         """The batch of a frame.
@@ -235,6 +259,13 @@ class BatchCodec:
 
 
 _LAYOUTS_MAX = 16
+
+
+def _in_several(head: Data, body: bytes) -> Iterator[bytes]:
+    """The frames of a row that is too long for one."""
+    yield pack(msgspec.structs.replace(head, rest=len(body) - _IN_ONE_BYTES), body[:_IN_ONE_BYTES])
+    for number, at in enumerate(range(_IN_ONE_BYTES, len(body), _IN_ONE_BYTES), start=1):
+        yield pack(More(head.attempt, head.channel, head.seq + number), body[at : at + _IN_ONE_BYTES])
 
 
 def _arrow(frame: pl.DataFrame) -> memoryview:

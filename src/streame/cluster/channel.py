@@ -4,7 +4,7 @@ import threading
 
 from streame.cluster.batches import BatchCodec
 from streame.cluster.columns import ChannelColumns
-from streame.cluster.flow import Window, charge
+from streame.cluster.flow import Window
 from streame.cluster.frames import Attempt, Barrier, End, Open, Split, Watermark, pack
 from streame.cluster.outgoing import Outgoing
 from streame.core import messages
@@ -69,8 +69,8 @@ class RemoteChannel:
         assert channel == 0, channel
         assert not self._ended, self.name
         if isinstance(message, messages.Batch):
-            for frame, size in self._codec.encode(message, self._attempt, self._number, self._seq + 1):
-                if not self._admitted(charge(len(frame), size)):
+            for frame, cost in self._codec.encode(message, self._attempt, self._number, self._seq + 1):
+                if not self._admitted(cost):
                     return
                 self._seq += 1
                 self._outgoing.add(frame)

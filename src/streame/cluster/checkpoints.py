@@ -49,6 +49,7 @@ DELETED_MAX = 200
 
 log = logging.getLogger("streame.cluster")
 
+_MANIFEST = re.compile(r"c/(\d+)/(\d+)\.(\d+)/MANIFEST")
 _FILE = re.compile(r"(?:etcd/)?c/(\d+)/(\d+)\.(\d+)/[^/]+|out/(\d+)/(\d+)\.[^/]+\.out")
 
 
@@ -178,15 +179,10 @@ class ClusterCheckpoints(CheckpointStore):
 
     def recover(self) -> Recovered | None:
         """See `CheckpointStore`. The states are checked by the nodes that read them."""
+        self._refuse_earlier_etcd()
         pointer, store = self._pointer, self._place.store
         if pointer is None:
             return None
-        if pointer.attempt.epoch > self._leadership.epoch:
-            raise CheckpointError(
-                f"etcd has gone back in time: checkpoint {pointer.number} was decided in epoch {pointer.attempt.epoch}, and "
-                f"the epoch of this leader is only {self._leadership.epoch}. It was restored from a backup; restore it with "
-                "--bump-revision, or start the job under another name from a savepoint"
-            )
         self._last = read_manifest(store, pointer, self._place.job)
         self._known = {pointer.number: self._last}
         for each in pointer.before:
@@ -317,10 +313,54 @@ class ClusterCheckpoints(CheckpointStore):
     def _pointers(self) -> list[Pointer]:
         return [] if self._pointer is None else [self._pointer, *self._pointer.before]
 
+    def _refuse_earlier_etcd(self) -> None:
+        """Refuse an etcd that knows less than the files: it was restored from a backup, or is another one.
+
+        Raises:
+            CheckpointDamaged: when it is.
+            Superseded: when it is not, but another node leads since.
+        """
+        last = 0 if self._pointer is None else self._pointer.number
+        later = later_manifest(manifests_among(self._place.store.names("c")), self._attempt, last)
+        if later is None:
+            return
+        if not self._leads():
+            raise Superseded("another node leads since; this one follows")
+        number, attempt = later
+        raise CheckpointDamaged(
+            f"etcd has gone back in time, or is not the one of these checkpoints: {self._place.store.where} has a manifest of "
+            f"checkpoint {number} of attempt {attempt}; for etcd the last checkpoint is {last or 'none'}, and attempt "
+            f"{self._attempt} begins. To go on would write again what is in the output since then: restore the newest data of "
+            "etcd, or remove the checkpoints, the output and the keys of the job, and begin anew"
+        )
+
     def _leads(self) -> bool:
         """Whether nobody was elected since; asked right before something is deleted."""
         entry = self._place.etcd.get(self._place.keys.leader).entry
         return entry is not None and entry.create_revision == self._leadership.epoch
+
+
+def manifests_among(paths: Iterable[str]) -> list[tuple[int, Attempt]]:
+    """The checkpoint and the attempt of each manifest that a leader has written."""
+    found = (_MANIFEST.fullmatch(path) for path in paths)
+    written = [(int(each[1]), Attempt(int(each[2]), int(each[3]))) for each in found if each is not None]
+    return [(number, attempt) for number, attempt in written if attempt.epoch]  # 0: copies of savepoints
+
+
+def later_manifest(
+    manifests: Iterable[tuple[int, Attempt]], attempt: Attempt, last: int
+) -> tuple[int, Attempt] | None:
+    """The newest of the manifests that cannot be there before an attempt writes its first one.
+
+    A leader writes a manifest for the number behind the last decided one alone, and under an attempt that is newer than all
+    before.
+
+    Args:
+        manifests: the checkpoint and the attempt of each.
+        attempt: the one that begins.
+        last: the number of the last checkpoint that was decided; 0 if there is none.
+    """
+    return max((each for each in manifests if each[1] >= attempt or each[0] > last + 1), default=None)
 
 
 def garbage(

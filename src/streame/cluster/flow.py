@@ -5,6 +5,9 @@ from streame.cluster.frames import Attempt, Frame, FrameRefused, Numbered
 CREDIT_BYTES = 4 * 4 * 1024 * 1024
 """How much may be under way or wait unread in one channel."""
 
+NO_LIMIT_BYTES = 2**62
+"""The same for a channel whose receiver keeps all that comes, however much it is."""
+
 _TOLD_TOGETHER = 8
 """Consumed bytes are told once they are this part of the window; a sender never needs the last part to go on."""
 
@@ -111,7 +114,7 @@ class Window:
 
     def has(self, cost: int) -> bool:
         """Whether so much may be sent now."""
-        return self._left >= _needed(cost, self._size)
+        return not cost or self._left >= _needed(cost, self._size)
 
     def take(self, cost: int) -> None:
         """So much is sent; it was asked for before."""

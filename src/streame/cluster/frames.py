@@ -20,7 +20,10 @@ FRAME_BYTES_MAX = 16 * 1024 * 1024
 
 HEADER_BYTES_MAX = 1024 * 1024
 
-_MAGIC = b"SF02"
+BODY_BYTES_MAX = 256 * 1024 * 1024
+"""The longest body of rows. What does not fit into one frame follows in others."""
+
+_MAGIC = b"SF03"
 _PREFIX = struct.Struct("<4sIIIQ")
 """Magic with the version, bytes of the header, of its padding, and of the body; the digest of all that follows."""
 
@@ -32,6 +35,7 @@ Bytes: TypeAlias = bytes | bytearray | memoryview
 
 _Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 _Channel = Annotated[int, msgspec.Meta(ge=0, le=2**16)]
+_Size = Annotated[int, msgspec.Meta(ge=0, le=BODY_BYTES_MAX)]
 _Text = Annotated[str, msgspec.Meta(max_length=65_536)]
 _Pair = tuple[_Text, _Text]
 
@@ -84,17 +88,19 @@ class Data(_Frame, frozen=True, tag=2):
         source: the source and split of their positions, if they have any.
         even: the first position and the step from one to the next; without it they are in the body.
         is_partial: whether each row stands for several others.
+        rest: how many bytes of the body follow in frames `More`, right behind this one on its channel.
     """
 
     channel: _Channel
     seq: _Number
     rows: Annotated[int, msgspec.Meta(ge=0, le=BATCH_ROWS_MAX)]
-    bytes: Annotated[int, msgspec.Meta(ge=0, le=FRAME_BYTES_MAX)]
+    bytes: _Size
     hidden: Annotated[tuple[tuple[_Channel, _Text], ...], msgspec.Meta(max_length=8)] = ()
     split: _Pair | None = None
     source: _Pair | None = None
     even: tuple[int, int] | None = None
     is_partial: bool = False
+    rest: _Size = 0
 
 
 class Barrier(_Frame, frozen=True, tag=3):
@@ -205,10 +211,17 @@ class Failed(_Frame, frozen=True, tag=14):
     lost: _Text | None = None
 
 
+class More(_Frame, frozen=True, tag=15):
+    """What follows of the body of the frame with rows before it."""
+
+    channel: _Channel
+    seq: _Number
+
+
 Control: TypeAlias = Ack | Ask | Opened | Failed
 """What the leader and another node say to each other beside the channels."""
 
-Numbered: TypeAlias = Data | Barrier | Watermark | Split | End
+Numbered: TypeAlias = Data | More | Barrier | Watermark | Split | End
 """What a channel carries, in order."""
 
 Frame: TypeAlias = Open | Numbered | Credit | Unread | Control | Ping | Pong
@@ -287,6 +300,8 @@ def unpack(data: Bytes) -> tuple[Frame, memoryview]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise FrameRefused(f"the header of a frame cannot be understood: {error}") from error
     body = view[_PREFIX.size + header + padding :]
-    if len(body) and not isinstance(frame, Data):
-        raise FrameRefused(f"a frame {type(frame).__name__} has a body of {size:,} bytes; only Data has one")
+    if len(body) and not isinstance(frame, Data | More):
+        raise FrameRefused(
+            f"a frame {type(frame).__name__} has a body of {size:,} bytes; only Data and More have one"
+        )
     return frame, body

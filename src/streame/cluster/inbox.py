@@ -8,7 +8,7 @@ from streame.cluster.frames import FrameRefused
 from streame.core.messages import Batch, Message, Watermark
 from streame.runtime.channel import ChannelLimits, Inbox
 
-TOLD_MAX = 65_536
+TOLD_MAX = 262_144
 """How many messages without rows may wait in one channel; they need no credit."""
 
 

@@ -30,6 +30,7 @@ from streame.cluster.identity import Identity
 from streame.cluster.report import VERSION, ClusterReport, report_job
 from streame.cluster.savepoints import make_savepoint
 from streame.cluster.security import Tls
+from streame.cluster.shelf import STATE_FOLDER
 from streame.cluster.status import NodeStatus, decode_status
 from streame.cluster.transport import ask_status
 from streame.cluster.view import Keys, NodeEntry, View, view_of
@@ -121,7 +122,8 @@ class Inspection:
         """
         everything = f"/streame/{self._cluster}/"
         listing = self._etcd.range(everything, timeout_s=CALL_S)
-        names = {unquote(each.key.removeprefix(everything).partition("/")[0]) for each in listing.entries}
+        folders = {each.key.removeprefix(everything).partition("/")[0] for each in listing.entries}
+        names = {unquote(folder) for folder in folders if folder != STATE_FOLDER}
         if job is not None and job not in names:
             raise ClusterError(
                 f"cluster {self._cluster!r} has no job {job!r}; "

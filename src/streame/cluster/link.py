@@ -10,6 +10,7 @@ from streame.cluster.batches import BatchCodec
 from streame.cluster.channel import RemoteChannel
 from streame.cluster.columns import ChannelColumns
 from streame.cluster.flow import (
+    CREDIT_BYTES,
     MISSED_FIRST,
     MISSED_MAX,
     PING_S,
@@ -31,6 +32,8 @@ from streame.cluster.frames import (
     Failed,
     Frame,
     FrameRefused,
+    More,
+    Numbered,
     Open,
     Opened,
     Ping,
@@ -45,10 +48,10 @@ from streame.cluster.frames import (
 from streame.cluster.inbox import RemoteInbox
 from streame.cluster.outgoing import Outgoing
 from streame.core import messages
-from streame.errors import ClusterError, PeerLost
+from streame.errors import ClusterError, PeerLost, PlanError
 
 State = Literal["open", "idle", "ended"]
-CHANNELS_MAX = 4096
+CHANNELS_MAX = 65_536
 
 FAREWELL_S = 0.5
 """How long a peer that is told why the attempt has failed may take to end its side."""
@@ -63,12 +66,31 @@ class Input:
         inbox: the inbox of the task.
         channel: which of its channels.
         columns: what rows must have.
+        credit_bytes: how much of them may be under way or wait unread.
     """
 
     peer: str
     inbox: RemoteInbox
     channel: int
     columns: ChannelColumns
+    credit_bytes: int = CREDIT_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A row of which more is to come.
+
+    Args:
+        data: its first frame.
+        body: what there is of it.
+        size: how long that is to be.
+        cost: what it has taken of the credit.
+    """
+
+    data: Data
+    body: bytearray
+    size: int
+    cost: int
 
 
 @dataclass(slots=True)
@@ -80,6 +102,7 @@ class _Receiving:
     codec: BatchCodec
     returns: Returns
     lock: threading.Lock
+    begun: "_Begun | None" = None
 
 
 class Link:
@@ -129,17 +152,25 @@ class Link:
         """Whether nothing comes any more."""
         return self._over.is_set()
 
-    def sender(self, name: str, columns: ChannelColumns) -> RemoteChannel:
+    def sender(self, name: str, columns: ChannelColumns, credit_bytes: int = CREDIT_BYTES) -> RemoteChannel:
         """Open a channel to the peer.
 
         Args:
             name: by which the peer knows it.
             columns: of its rows.
+            credit_bytes: how much of them may be under way or wait unread; the peer expects the same.
+
+        Raises:
+            PlanError: when there are too many.
         """
         with self._lock:
             number = len(self._senders)
-            assert number < CHANNELS_MAX, number
-            sender = RemoteChannel(number, name, columns, self._attempt, self._outgoing, Window())
+            if number == CHANNELS_MAX:
+                raise PlanError(
+                    f"the plan has more than {CHANNELS_MAX:,} channels from one node to another; give less parallelism"
+                )
+            window = Window(credit_bytes)
+            sender = RemoteChannel(number, name, columns, self._attempt, self._outgoing, window)
             self._senders.append(sender)
             error = self.error
         if error is None and self.over:
@@ -260,7 +291,7 @@ class Link:
         match frame:
             case Open():
                 self._open(frame)
-            case Data() | Barrier() | Watermark() | Split() | End():
+            case Data() | More() | Barrier() | Watermark() | Split() | End():
                 self._sequence.take(frame)
                 self._deliver(frame, body, size)
             case Credit():
@@ -297,7 +328,7 @@ class Link:
             frame.name,
             to,
             BatchCodec(to.columns.rows, frame.name, partial=to.columns.partial),
-            Returns(),
+            Returns(to.credit_bytes),
             threading.Lock(),
         )
         self._receiving[frame.channel] = receiving
@@ -310,15 +341,26 @@ class Link:
 
         to.inbox.attach(to.channel, taken, lambda: self._outgoing.unread(frame.channel))
 
-    def _deliver(self, frame: Data | Barrier | Watermark | Split | End, body: memoryview, size: int) -> None:
+    def _deliver(self, frame: Numbered, body: memoryview, size: int) -> None:
         receiving = self._receiving[frame.channel]
         inbox, channel = receiving.to.inbox, receiving.to.channel
+        if (receiving.begun is None) == isinstance(frame, More):
+            raise FrameRefused(
+                f"a frame {type(frame).__name__} came on channel {frame.channel} where "
+                f"{'no row is begun' if receiving.begun is None else 'the rest of a row must follow'}"
+            )
         match frame:
             case Data():
-                cost = charge(size, frame.bytes)
+                length = len(body) + frame.rest
+                cost = charge(length if frame.rest else size, frame.bytes)
                 with receiving.lock:
                     receiving.returns.arrived(cost)
-                inbox.arrive(channel, receiving.codec.decode(frame, body), cost)
+                if frame.rest:
+                    receiving.begun = _Begun(frame, bytearray(body), length, cost)
+                else:
+                    inbox.arrive(channel, receiving.codec.decode(frame, body), cost)
+            case More():
+                self._continue(receiving, body)
             case Barrier():
                 inbox.arrive(channel, messages.Barrier(frame.checkpoint))
             case Watermark():
@@ -331,6 +373,20 @@ class Link:
             case End():
                 self._sequence.end(frame.channel)
                 inbox.arrive(channel, messages.END_OF_STREAM)
+
+    def _continue(self, receiving: _Receiving, body: memoryview) -> None:
+        """More of a body has come."""
+        begun = receiving.begun
+        assert begun is not None
+        if not 0 < len(body) <= begun.size - len(begun.body):
+            raise FrameRefused(
+                f"{len(body):,} more bytes came of a row that has {len(begun.body):,} of {begun.size:,} bytes"
+            )
+        begun.body.extend(body)
+        if len(begun.body) == begun.size:
+            receiving.begun = None
+            batch = receiving.codec.decode(begun.data, memoryview(begun.body))
+            receiving.to.inbox.arrive(receiving.to.channel, batch, begun.cost)
 
     def _sender(self, channel: int) -> RemoteChannel:
         if channel >= len(self._senders):

@@ -289,7 +289,7 @@ class PartRun:
                 pool.submit(open_link, member.address, member.name)
         links = {name: session.link(name, JOIN_S) for name in wiring.peers}
         for sender in wiring.senders:
-            sender.connect(links[sender.peer].sender(sender.wire.name, sender.columns))
+            sender.connect(links[sender.peer])
 
     def _link_failed(self, error: ClusterError) -> None:
         with self._lock:

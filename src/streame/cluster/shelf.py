@@ -16,6 +16,9 @@ from streame.storage.objects import Taken
 STATE_BYTES_MAX = 256 * 1024
 """How many bytes a job may have in etcd."""
 
+STATE_FOLDER = "+state"
+"""Beside the keys of jobs, below the cluster; a job's name never has a plus sign there, so that it is none of them."""
+
 FOLDER = "etcd"
 
 _TRIES = 5
@@ -31,8 +34,7 @@ class Shelf:
     """
 
     def __init__(self, etcd: Etcd, cluster: str, job: str) -> None:
-        # A name of a job never has a plus sign here, so that no job's own keys begin like this.
-        self._prefix = f"/streame/{quote(cluster, safe='')}/+state/{quote(job, safe='')}/"
+        self._prefix = f"/streame/{quote(cluster, safe='')}/{STATE_FOLDER}/{quote(job, safe='')}/"
         self._etcd = etcd
 
     def put_new(self, name: str, data: bytes) -> None:

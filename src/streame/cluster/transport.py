@@ -63,12 +63,12 @@ class ServerLimits:
     """How much of a server others may take, whoever they are.
 
     Args:
-        streams: there may be so many at once; each has a thread.
+        streams: there may be so many at once; each has a thread. Two for each of the most instances there can be, and some.
         connections: there may be so many; those beyond are closed before anything is read.
         handshake_s: how long a connection may take to say who it is.
     """
 
-    streams: int = 64
+    streams: int = 288
     connections: int = 1_000
     handshake_s: float = 5.0
 
@@ -94,6 +94,7 @@ class DataServer:
         self._secure = tls is not None
         self._session: Session | None = None
         self._status: Callable[[], bytes] | None = None
+        self._is_closed = False
         self._changed = threading.Condition()
         self._pool = ThreadPoolExecutor(limits.streams, thread_name_prefix="stream")
         also: dict[str, list[Role]] = {f"/{SERVICE}/{STATUS}": ["client"]}
@@ -140,7 +141,9 @@ class DataServer:
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """Take no more streams, and end those that there are."""
-        self._session = None
+        with self._changed:
+            self._session, self._is_closed = None, True
+            self._changed.notify_all()
         self._server.stop(0).wait(timeout_s)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -177,7 +180,8 @@ class DataServer:
             raise FrameRefused("a stream came that says no attempt")
         with self._changed:
             self._changed.wait_for(
-                lambda: self._session is not None and self._session.attempt >= wanted, BEGIN_S
+                lambda: self._is_closed or (self._session is not None and self._session.attempt >= wanted),
+                BEGIN_S,
             )
             session = self._session
         if session is None:

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from streame.cluster.channel import RemoteChannel
 from streame.cluster.columns import ChannelColumns
+from streame.cluster.flow import CREDIT_BYTES, NO_LIMIT_BYTES
 from streame.cluster.inbox import RemoteInbox
-from streame.cluster.link import Input
+from streame.cluster.link import Input, Link
 from streame.cluster.view import AttemptEntry
 from streame.core.messages import Message
 from streame.runtime.build import TaskPlace, Wire
@@ -23,6 +24,11 @@ def place_tasks(tasks: Sequence[TaskPlace], entry: AttemptEntry) -> dict[str, in
     return {task.key: entry.slots[task.instance] if task.instances == shared else 0 for task in tasks}
 
 
+def credit_bytes(wire: Wire) -> int:
+    """How much of the rows of a channel may be under way or wait unread; both sides say the same, as it follows from the plan."""
+    return CREDIT_BYTES if wire.bounded else NO_LIMIT_BYTES
+
+
 class Sender:
     """Where messages for a task on another node go in: a channel that is there once the nodes are connected.
 
@@ -36,9 +42,9 @@ class Sender:
         self.columns = ChannelColumns.of(wire.schema, wire.partial_schema, wire.name)
         self._channel: RemoteChannel | None = None
 
-    def connect(self, channel: RemoteChannel) -> None:
-        """From now on messages can be put."""
-        self._channel = channel
+    def connect(self, link: Link) -> None:
+        """Open the channel: from now on messages can be put."""
+        self._channel = link.sender(self.wire.name, self.columns, credit_bytes(self.wire))
 
     @property
     def closed(self) -> bool:
@@ -90,7 +96,9 @@ class NodeWiring:
         for channel, wire in wires.items():
             assert wire.name not in self.inputs, wire.name
             columns = ChannelColumns.of(wire.schema, wire.partial_schema, wire.name)
-            self.inputs[wire.name] = Input(self._name(wire.sender), inbox, channel, columns)
+            self.inputs[wire.name] = Input(
+                self._name(wire.sender), inbox, channel, columns, credit_bytes(wire)
+            )
         return inbox
 
     def entrance(self, wire: Wire) -> Sender:

@@ -27,6 +27,7 @@ class Wire:
         receiver: the key of the task that receives.
         schema: the rows, without hidden columns.
         partial_schema: the same of rows that stand for several others, where there are such.
+        bounded: whether the sender waits where much is unread; otherwise the receiver keeps all of it.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Wire:
     receiver: str
     schema: pl.Schema
     partial_schema: pl.Schema | None = None
+    bounded: bool = True
 
 
 class Wiring(Protocol):
@@ -222,7 +224,9 @@ class _Builder:
         partial = (
             vertex.partial_schema if isinstance(vertex, OperatorVertex) and edge.output == "rows" else None
         )
-        return Wire(name, self.homes[edge.upstream][number], receiver, self._schema(edge), partial)
+        return Wire(
+            name, self.homes[edge.upstream][number], receiver, self._schema(edge), partial, edge.bounded
+        )
 
     def _schema(self, edge: Edge) -> pl.Schema:
         vertex = self.graph.vertices[edge.upstream]

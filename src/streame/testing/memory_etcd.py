@@ -76,6 +76,15 @@ class MemoryEtcd:
         self._stuck: list[Transaction] = []
         self._is_closed = False
 
+    def copy(self) -> "MemoryEtcd":
+        """Another one with what this one holds now, as if restored from a snapshot."""
+        with self._changed:
+            other = MemoryEtcd(self.clock, self._ttl_s_min)
+            other._revision, other._compacted = self._revision, self._compacted
+            other._entries, other._history = dict(self._entries), list(self._history)
+            other._leases, other._granted = dict(self._leases), self._granted
+            return other
+
     def get(self, key: str, *, timeout_s: float | None = None) -> Reading:
         """Read a key."""
         with self._asked(EtcdUnavailable):

@@ -36,6 +36,9 @@ _SLICES_MAX = 64
 _BATCHES_MAX = 64
 """How many batches are put together at most."""
 
+_BYTES_MAX = 128 * 1024 * 1024
+"""They go on before they take more than this; one row has all distinct values of its group, and a row has a limit."""
+
 _GAIN_MIN = 2
 """It gained nothing if there were not so many rows for each group."""
 
@@ -141,7 +144,7 @@ class WindowPreAggregationOperator(Operator):
         self._batches += 1
         self._tried += 1
         self._rows_put += frame.height
-        if self._batches >= self._batches_max:
+        if self._batches >= self._batches_max or self._nbytes > _BYTES_MAX:
             self.flush(out)
 
     def on_watermark(self, time: int, out: Collector) -> None:
@@ -162,7 +165,11 @@ class WindowPreAggregationOperator(Operator):
     def state_size(self) -> StateSize:
         """What is put together, and the numbers of keys."""
         kept = self._index.memory_bytes + int(self._keys.estimated_size()) + self._owners.nbytes
-        return StateSize(0, kept + sum(pane.state.size().bytes for pane in self._panes))
+        return StateSize(0, kept + self._nbytes)
+
+    @property
+    def _nbytes(self) -> int:
+        return sum(pane.state.size().bytes for pane in self._panes)
 
     def _send(self, out: Collector, closing: Callable[[_Slice], bool]) -> None:
         """Send on the groups of some slices, and go on with those of the others."""
