@@ -82,6 +82,10 @@ class Superseded(CheckpointError):  # noqa: N818
     """Another process owns the checkpoints of this job now."""
 
 
+class StopOverdue(StreameError):  # noqa: N818
+    """A job was told to stop, or has failed, and did not end in time."""
+
+
 class ClusterError(StreameError):
     """The processes of a cluster could not find each other or work together."""
 

@@ -180,6 +180,14 @@ class Nodes:
 
         return self.until(another, "nobody took over")
 
+    def sent(self, name: str) -> str:
+        """Where a node sends those who put rows on it: the name of a node."""
+        process = self.nodes[name].process
+        assert process is not None
+        file = self.folder / f"{name}-{process.pid}.sent"
+        address = file.read_text() if file.exists() else ""
+        return next((each.name for each in self.nodes.values() if f"127.0.0.1:{each.port}" == address), "")
+
     def followers(self) -> list[str]:
         """The names of the others that take part now."""
         self.leader()

@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 import streame as st
-from streame.errors import NotAccepted, StreameError
+from streame.errors import NotAccepted, NotLeader, StreameError
 
 REST_S = 0.05
 AT_ONCE = 3
@@ -15,7 +15,7 @@ class Putter:
     """Puts rows until it is told to end the queue, or its node has ended.
 
     A row that was not taken is put again; one of which nobody knows is not. What became of a row stands in a file, a line
-    each, which is there whatever becomes of the process.
+    each, which is there whatever becomes of the process. In a second file is where the node has sent it last.
 
     Args:
         items: the queue.
@@ -55,6 +55,8 @@ class Putter:
         try:
             self._items.put_many(rows)
         except NotAccepted as error:
+            if isinstance(error, NotLeader):
+                (self._folder / f"{self._client}.sent").write_text(error.leader or "nowhere")
             taken = _taken(error)
             self._note("accepted", numbers[:taken])
             return taken

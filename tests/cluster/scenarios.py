@@ -125,10 +125,11 @@ def rows_are_put(nodes: Nodes, kills: int) -> None:
     random_kills(nodes, kills)
     leader = nodes.leader()
     nodes.pause(leader)
-    nodes.successor(leader)
+    successor = nodes.successor(leader)
     nodes.rest(0.0, 1.0)
     nodes.resume(leader)
     nodes.takes_part(*nodes.nodes)
+    nodes.until(lambda: nodes.sent(leader) == successor, "it does not say where rows are taken")
     nodes.caught_up()
     for name in [nodes.leader(), nodes.any_of(nodes.followers())]:
         nodes.terminate(name)

@@ -7,7 +7,8 @@ from itertools import count
 import numpy as np
 import pytest
 
-from streame.cluster.checkpoints import ClusterCheckpoints, Place, garbage
+from streame.cluster.checkpoint_files import garbage
+from streame.cluster.checkpoints import ClusterCheckpoints, Place
 from streame.cluster.etcd.election import Leadership, stand
 from streame.cluster.frames import Attempt
 from streame.cluster.part_files import PartFiles, empty_manifest, read_part

@@ -1,5 +1,6 @@
 """The log of a cluster: what was acknowledged is there, once and in order, whoever leads and whatever gets lost."""
 
+import errno
 from collections.abc import Iterator
 from itertools import product
 
@@ -7,12 +8,19 @@ import pytest
 
 from streame.cluster.etcd.interface import Outcome, Transaction
 from streame.core.failpoints import arm
-from streame.errors import CheckpointError, EtcdUnavailable, NotAccepted, Superseded, Unknown
+from streame.errors import (
+    CheckpointDamaged,
+    CheckpointError,
+    EtcdUnavailable,
+    NotAccepted,
+    Superseded,
+    Unknown,
+)
 from streame.io.logged import RowLog
 from streame.testing.memory_etcd import Fault, MemoryEtcd
 from tests.cluster.log_place import SHORT, Place, filled, payloads, rows
 from tests.cluster.worlds import World
-from tests.storage.memory_bucket import Trouble
+from tests.storage.memory_bucket import MemoryBucket, Trouble
 
 
 @pytest.fixture(autouse=True)
@@ -295,6 +303,63 @@ def test_an_etcd_that_takes_nothing_leaves_nothing_behind(trouble: str) -> None:
     log.truncate_before(2)
     assert log.append(b"d") == 3
     assert payloads(log) == payloads(place.opened()) == [b"c", b"d"]
+    assert len(place.segments()) == 2
+
+
+class FullBucket(MemoryBucket):
+    """A bucket on a disk that may be full."""
+
+    is_full = False
+
+    def create(self, name: str, data: bytes) -> None:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().create(name, data)
+
+
+def test_a_full_disk_leaves_nothing_behind_and_rows_are_taken_once_there_is_room() -> None:
+    bucket = FullBucket()
+    place = Place(bucket=bucket)
+    log = filled(place, b"a")
+    bucket.is_full = True
+    for _ in range(2):
+        with pytest.raises(NotAccepted, match=r"takes nothing now: .*No space left on device"):
+            log.append(b"b")
+        with pytest.raises(NotAccepted):
+            log.find_room(10)
+    bucket.is_full = False
+    log.find_room(10)
+    assert log.append(b"c") == 1
+    assert payloads(log) == payloads(place.opened()) == [b"a", b"c"]
+    assert not place.bucket.names("probe")
+
+
+def test_a_head_that_has_gone_back_in_time_is_refused() -> None:
+    etcd = MemoryEtcd()
+    place = Place(etcd)
+    filled(place, b"a")
+    backup, leader = etcd.copy(), place.leader
+    place.elect()
+    filled(place, b"b")
+    filled(place, b"c")
+    place.etcd, place.leader = backup, leader
+    for _ in range(9):
+        place.elect()
+    segments = place.segments()
+    with pytest.raises(CheckpointDamaged, match="etcd has gone back in time"):
+        place.opened(place.leader)
+    assert place.segments() == segments
+
+
+def test_what_an_old_leader_has_written_and_not_sealed_is_removed() -> None:
+    place = Place()
+    old = filled(place, b"a")
+    new = place.opened()
+    with pytest.raises(Superseded):
+        old.append(b"never")
+    assert len(place.segments()) == 2
+    new.append(b"b")
+    assert payloads(place.opened()) == [b"a", b"b"]
     assert len(place.segments()) == 2
 
 

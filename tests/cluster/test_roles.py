@@ -27,7 +27,9 @@ from streame.cluster.actions import (
 from streame.cluster.follower import follow
 from streame.cluster.frames import Attempt
 from streame.cluster.leader import BACKOFF_MAX_S, SETTLE_S, backoff_s, lead
+from streame.cluster.part import may_pass
 from streame.cluster.view import AttemptEntry, LeaderEntry, Member, NodeEntry, Outcome, Pointer, View
+from streame.errors import StopOverdue
 
 EPOCH = 7
 A, B, C = (Member(f"{name}-1", name, f"{name}:1") for name in "abc")
@@ -239,3 +241,8 @@ def test_pauses_grow_only_while_nothing_is_decided() -> None:
     assert backoff_s(1, 1.0) == 0.0
     assert [backoff_s(failures, 1.0) for failures in (2, 3, 4)] == [0.1, 0.2, 0.4]
     assert backoff_s(50, 1.0) == BACKOFF_MAX_S
+
+
+def test_a_stop_that_takes_too_long_is_another_attempt_and_no_end() -> None:
+    assert may_pass(StopOverdue("60 s"), is_stopping=True)
+    assert not may_pass(StopOverdue("60 s"), is_stopping=False)

@@ -153,6 +153,22 @@ def test_when_the_job_ends_nobody_waits_and_nothing_is_taken() -> None:
     assert items.take(0) == [7]
 
 
+def test_of_rows_that_the_job_had_in_hand_when_it_ended_nobody_knows() -> None:
+    """They may be on their way to the disk: whoever puts them again may double them, and is told so."""
+    items = answering()
+    in_hand = Putting(items, 1)
+    assert items.take(WAIT_S) == [1]
+    partly = Putting(items, 2, 3)
+    while items.qsize() < 2:
+        pass
+    items.stop_answering("the job has ended")
+    assert isinstance(partly.end(), NotAccepted)
+    error = in_hand.end()
+    assert type(error) is CheckpointError
+    assert str(error) == "the job has ended; whether rows it had in hand are durable is not known"
+    items.answer(None)
+
+
 def test_the_end_comes_alone_and_nothing_follows_it() -> None:
     items = answering()
     putting = Putting(items, 1, END)

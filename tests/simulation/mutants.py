@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from streame.cluster import checkpoints, part_files, peers
+from streame.cluster import checkpoint_files, checkpoints, part_files, peers
 from streame.cluster.etcd.interface import Compare, Etcd, Field, Get, Put, Relation, Transaction
 from streame.cluster.etcd.swap import NotSwapped, Swap, Swapped
 from streame.cluster.frames import Ack, Attempt
@@ -156,13 +156,13 @@ def names_do_not_carry_the_attempt() -> None:
 @mutant
 def garbage_is_all_that_is_not_known() -> None:
     """C9: also what a newer attempt is writing."""
-    put(checkpoints, "_is_old", lambda path, attempt, last: True)
+    put(checkpoint_files, "_is_old", lambda path, attempt, last: True)
 
 
 @mutant
 def kept_files_are_garbage() -> None:
     """C9: also what a checkpoint names."""
-    collect = checkpoints.garbage
+    collect = checkpoint_files.garbage
     put(
         checkpoints,
         "garbage",

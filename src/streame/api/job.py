@@ -104,7 +104,7 @@ class Job:
                 that do something else now: their state is given up.
             errors: where dead letters go: a directory for NDJSON part files, or a queue for dicts. For anything
                 else use `.rejected`. Without it they are counted.
-            parallelism: instances of every keyed operator (1).
+            parallelism: instances of every keyed operator (1; in a cluster 4, which the nodes share, and at least 2).
             channel_rows: rows that may wait between two tasks (262,144).
             channel_bytes: bytes that may wait between two tasks (64 MiB).
             memory_limit: how much memory the state of keyed verbs may take (`"1GB"`, at least `"1MB"`); the rest is on disk.
@@ -188,7 +188,7 @@ class Job:
             (True, 2)
         """
         check_failpoints()
-        config = load_config(settings)
+        config = load_config(settings, parallelism=1 if cluster is None else cluster.parallelism)
         if config.switch_interval_us is not None:
             sys.setswitchinterval(config.switch_interval_us / 1e6)
         writes = self._optimized()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from streame.api.checkpoints import Beginning, readable_again, run_settings, savepoint_folder
 from streame.core.config import Config
+from streame.errors import PlanError
 from streame.io.logged import StandbySource
 from streame.io.sink import Sink
 from streame.plan.digest import check_functions, program_digest
@@ -38,6 +39,7 @@ def program(
         return lower(writes if logs is None else readable_again(writes, logs), config, errors, apart=True)
 
     def check() -> None:
+        _check_sources(writes)
         check_functions(writes)
         for write in writes:
             write.make_sink().check_cluster()
@@ -70,6 +72,16 @@ def program(
         stand_by,
         stop_standing_by,
     )
+
+
+def _check_sources(writes: Sequence[Write]) -> None:
+    """Refuse iterators: a node reads its sources anew whenever another one has come or gone."""
+    for node in walk(*writes):
+        if isinstance(node, Scan) and getattr(node.source, "read_once", False):
+            raise PlanError(
+                f"source {node.name!r} is an iterator, which can be read only once, and in a cluster sources are read again when "
+                "nodes come and go; give a list or an object whose __iter__ starts anew, or put the rows into an st.Queue"
+            )
 
 
 def kept_in_etcd(writes: Sequence[Write]) -> frozenset[str]:

@@ -145,11 +145,21 @@ class Cluster:
             password,
         )
 
+    @property
+    def parallelism(self) -> int:
+        """See `Runner`."""
+        return PARALLELISM
+
     def start(self, program: Program) -> "ClusterRun":
         """Start to take part in a job; called by `job.run`."""
         if program.config.checkpoints is None:
             raise PlanError(
                 "a cluster needs checkpoints=: a directory that all nodes reach under the same path, or an object store"
+            )
+        if program.config.parallelism == 1:
+            raise PlanError(
+                "the setting 'parallelism' is 1: in a cluster the nodes share the instances of keyed operators; give at least "
+                f"2, or leave it out for {PARALLELISM}"
             )
         program.check()
         me = self.identity()
@@ -173,8 +183,8 @@ class Cluster:
         host, address = host_of(self.address), self.address
         if self.listen is None:  # port 0 stands for any
             address = f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}"
-        instances = program.config.parallelism if program.config.parallelism > 1 else PARALLELISM
-        node = Node(Surroundings(program, place, me, server, self.tls, instances), address, self.lease_s)
+        around = Surroundings(program, place, me, server, self.tls, program.config.parallelism)
+        node = Node(around, address, self.lease_s)
         run = ClusterRun(node, program)
         node.start()
         server.answer(lambda: encode_status(run.node_status(me.name)))

@@ -12,9 +12,10 @@ kept. The head is made before the first segment, so that segments without a head
 """
 
 import re
+import secrets
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import NoReturn, Self
@@ -23,8 +24,9 @@ import msgspec
 
 from streame.cluster.etcd.election import Leadership
 from streame.cluster.etcd.interface import Etcd
-from streame.cluster.log_head import Head, LogHead
+from streame.cluster.log_head import Head, LogHead, shows_later_head
 from streame.core.failpoints import failpoint
+from streame.core.full_disk import is_full_disk
 from streame.errors import (
     CheckpointDamaged,
     CheckpointError,
@@ -36,7 +38,7 @@ from streame.errors import (
 )
 from streame.storage.disk import Bytes
 from streame.storage.objects import ObjectStore, Taken
-from streame.storage.segment import Header, Named, damaged, decoded, encoded
+from streame.storage.segment import Header, Named, damaged, decoded, encoded, header_of
 
 SEGMENT_BYTES = 8 * 1024 * 1024
 """Records that wait go into one segment together as long as it is not longer than that."""
@@ -116,8 +118,8 @@ class ClusterLog:
         settle_s: float = SETTLE_S,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
-        self._head = LogHead(etcd, f"{prefix}wal/{source}/head", leadership, settle_s)
         self._store, self._folder, self._segment_bytes = store, f"wal/{source}", segment_bytes
+        self._head = LogHead(etcd, f"{prefix}{self._folder}/head", leadership, settle_s)
         self._writing = threading.Lock()
         self._waiting: deque[_Append] = deque()
         self._unneeded: list[str] = []
@@ -171,9 +173,11 @@ class ClusterLog:
         """
         with self._writing:
             self._check_alive()
+            probe = f"probe/room-{secrets.token_hex(8)}"
             try:
-                self._store.size(f"{self._folder}/room")
-            except CheckpointError as error:
+                self._store.put_new(probe, bytes(min(length, SEGMENT_BYTES)))
+                self._store.delete([probe])
+            except (CheckpointError, OSError) as error:
                 raise self._takes_nothing(error) from error
             self._move(self._state.head, self._state.kept)
 
@@ -314,7 +318,9 @@ class ClusterLog:
                 self._store.put_new(named.path, data)
             except Taken:
                 continue
-            except CheckpointError as error:
+            except (CheckpointError, OSError) as error:
+                if isinstance(error, OSError) and not is_full_disk(error):
+                    raise
                 # It may still come to be there, but no head will ever lead to it.
                 raise self._takes_nothing(error) from error
             return _Kept(named, header.first, header.end, len(data))
@@ -334,8 +340,21 @@ class ClusterLog:
         for path in self._store.names(self._folder):
             name = _NAME.fullmatch(path.removeprefix(f"{self._folder}/"))
             if name and int(name["epoch"]) < self._head.epoch and path not in kept:
+                self._refuse_earlier_head(path, kept)
                 litter.append(path)
         self._remove(litter)
+
+    def _refuse_earlier_head(self, path: str, kept: Collection[str]) -> None:
+        try:
+            header = header_of(self._store.get(path))
+        except FileNotFoundError:
+            return
+        if header is not None and shows_later_head(header, self._state.head, kept):
+            raise CheckpointDamaged(
+                f"{self._where} has {path}, to which the head in etcd, at {self._state.head.next}, does not lead, though it must "
+                "have: etcd has gone back in time. Rows that were acknowledged would be lost: restore its newest data, or move "
+                "the segments away to begin anew without them"
+            )
 
     def _remove(self, paths: list[str]) -> None:
         try:
@@ -359,7 +378,7 @@ class ClusterLog:
             )
         return self._dead
 
-    def _takes_nothing(self, error: StreameError) -> NotAccepted:
+    def _takes_nothing(self, error: StreameError | OSError) -> NotAccepted:
         return NotAccepted(f"{self._where} takes nothing now: {error}")
 
     @property

@@ -1,5 +1,7 @@
 """The head of a log: a key in etcd that says which segment is the last one, and which leaders move one after the other."""
 
+from collections.abc import Collection
+
 import msgspec
 
 from streame.cluster.etcd.election import Leadership
@@ -7,7 +9,7 @@ from streame.cluster.etcd.interface import Etcd, KeyValue
 from streame.cluster.etcd.swap import NotSwapped, Swap, carry_out
 from streame.errors import CheckpointDamaged, CheckpointError, Superseded
 from streame.storage.objects import new_owner
-from streame.storage.segment import Named
+from streame.storage.segment import Header, Named
 
 FORMAT_VERSION = 1
 
@@ -121,3 +123,16 @@ class LogHead:
             f"etcd: {self.key}: another leader was elected{newer}, and this one, of epoch {self.epoch}, stops; what it was "
             "just writing may be in the log or not, and nothing that it is given later is"
         )
+
+
+def shows_later_head(header: Header, head: Head, kept: Collection[str]) -> bool:
+    """Whether a segment to which a head does not lead shows that the head has been further.
+
+    A segment behind the head that was never sealed follows the last one that was.
+
+    Args:
+        header: of the segment, which an older leader has written.
+        head: as it is now.
+        kept: the paths of the segments to which that leads.
+    """
+    return header.first >= head.next and header.before is not None and header.before.path not in kept

@@ -32,6 +32,7 @@ from streame.cluster.etcd.interface import Compare, Delete, Field, Transaction, 
 from streame.cluster.etcd.lease import LeaseKeeper
 from streame.cluster.etcd.swap import Swap, Swapped, carry_out
 from streame.cluster.follower import follow
+from streame.cluster.frames import Attempt
 from streame.cluster.leader import backoff_s, lead
 from streame.cluster.part import Lead, PartRun, Surroundings
 from streame.cluster.view import (
@@ -98,6 +99,7 @@ class Node:
         self._since_us = 0
         self._failures = 0
         self._said_leader: str | None = None
+        self._noticed: Attempt | None = None
         self._last_number = -1
         self._thread = threading.Thread(target=self._work, name=f"node {around.me.name}", daemon=True)
         self._watching = threading.Thread(target=self._watch, name="node watch", daemon=True)
@@ -184,7 +186,7 @@ class Node:
             log.warning("node %s does not lead any more", self._around.me.name)
             self._leadership = leads = None
         part = None if self._run is None else self._run.part
-        if part is not None and facts.part is not None and part.is_over and not facts.part.is_over:
+        if part is not None and part.is_over and part.attempt != self._noticed:
             self._took_notice(part, view)
             facts = self._facts
         self._say_who_leads(view, leads)
@@ -207,6 +209,8 @@ class Node:
 
     def _took_notice(self, part: Part, view: View) -> None:
         """A part has ended: leave out who was lost, and do not begin anew too fast."""
+        self._noticed = part.attempt
+        self._said_leader = ""  # it has said itself that there is none
         suspects, now = dict(self._facts.suspects), time.monotonic()
         number = 0 if view.pointer is None else view.pointer.number
         if part.state == "lost":

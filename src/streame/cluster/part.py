@@ -26,6 +26,7 @@ from streame.errors import (
     CheckpointError,
     ClusterError,
     PlanChanged,
+    StopOverdue,
 )
 from streame.io.source import AcknowledgedSource
 from streame.runtime.build import task_places
@@ -326,11 +327,18 @@ class PartRun:
         for note in getattr(error, "__notes__", ()):
             message += f"\n{note}"
         self.error = error
-        return ("lost" if may_pass(error) else "failed"), lost, message
+        return ("lost" if may_pass(error, is_stopping=self._stop_asked) else "failed"), lost, message
 
 
-def may_pass(error: BaseException) -> bool:
-    """Whether another attempt may go well: it was the nodes, the network or the storage, and not the job."""
+def may_pass(error: BaseException, *, is_stopping: bool) -> bool:
+    """Whether another attempt may go well: it was the nodes, the network or the storage, and not the job.
+
+    Args:
+        error: what has ended the part.
+        is_stopping: whether it was to end anyway, since nodes have come or go.
+    """
+    if is_stopping and isinstance(error, StopOverdue):
+        return True
     if isinstance(error, CheckpointDamaged | PlanChanged):
         return False
     return isinstance(error, ClusterError | CheckpointError)

@@ -57,12 +57,18 @@ TEXTS = frozenset({"checkpoints"})
 SETTINGS = tuple(name.name.removesuffix("_us") for name in fields(Config))
 
 
-def load_config(arguments: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Config:
+def load_config(
+    arguments: Mapping[str, Any],
+    environment: Mapping[str, str] | None = None,
+    *,
+    parallelism: int = 1,
+) -> Config:
     """The settings that hold for a run.
 
     Args:
         arguments: what the caller gave, by setting; `None` means not given.
         environment: the process's environment variables, unless told otherwise.
+        parallelism: that of a run for which none is given anywhere.
 
     Raises:
         PlanError: for a setting that does not exist or a value that does not fit; says where it was found.
@@ -83,7 +89,7 @@ def load_config(arguments: Mapping[str, Any], environment: Mapping[str, str] | N
             _set(values, name, value, where)
     if arguments.get("checkpoint_interval") is not None and "checkpoints" not in values:
         raise PlanError("checkpoint_interval is about checkpoints; give checkpoints= as well")
-    return Config(**values)
+    return Config(**{"parallelism": parallelism, **values})
 
 
 def _set(values: dict[str, Any], name: str, value: Any, where: str) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Any, Final, Literal
 
 from streame.core.messages import BATCH_ROWS_MAX
-from streame.errors import NotAccepted, NotLeader, PlanError, StreameError
+from streame.errors import CheckpointError, NotAccepted, NotLeader, PlanError, StreameError
 
 
 class End:
@@ -259,13 +259,19 @@ class Queue:
                     self._refuse(call, error)
 
     def stop_answering(self, why: str) -> None:
-        """Nobody reads any more: refuse what waits, and what is put until another job reads."""
+        """Nobody reads any more: refuse what waits, and what is put until another job reads.
+
+        Of what the job has in hand nobody knows whether it will last: it may be on its way to the disk.
+        """
         with self._changed:
             if self._state == "answering":
                 self._state, self._refusal = "refusing", why
-                waiting = self._waiting().union(self._in_flight)
-                self._in_flight = []
-                for call in waiting:
+                in_flight, self._in_flight = self._in_flight, []
+                for call in in_flight:
+                    self._refuse(
+                        call, CheckpointError(f"{why}; whether rows it had in hand are durable is not known")
+                    )
+                for call in self._waiting().difference(in_flight):
                     self._refuse(call, NotAccepted(why))
 
     def stand_by(self, leader: str | None) -> None:

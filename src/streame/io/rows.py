@@ -129,6 +129,7 @@ class RowsSource(Source):
         self._schema = schema
         self._decoder = RowDecoder(schema, required)
         self.replayable = self._rows.rereadable
+        self.read_once = not self.replayable
 
     def schema(self) -> pl.Schema:
         """The columns."""
@@ -194,6 +195,7 @@ class FramesSource(Source):
         self._required = tuple(required)
         self._ahead = (0, 0)
         self.replayable = self._frames.rereadable
+        self.read_once = not self.replayable
 
     def schema(self) -> pl.Schema:
         """The columns."""

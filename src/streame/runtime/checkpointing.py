@@ -302,7 +302,8 @@ class Checkpointing:
         store = self._durable.store
         what = f"checkpoint {complete.checkpoint}"
         failpoint("S0.after")
-        written = self._insist(what, lambda: store.write(self._draft(complete)))
+        draft = self._draft(complete)  # once: what is tried again has the same names, and must be the same
+        written = self._insist(what, lambda: store.write(draft))
         if written is None:
             return
         now_us, took_s = self._clock.now_us(), time.monotonic() - self._began

@@ -9,7 +9,7 @@ from typing import Literal
 from streame.core.clock import Clock, SystemClock
 from streame.core.config import Config
 from streame.core.metrics import CheckpointMetrics, OperatorMetrics
-from streame.errors import StreameError
+from streame.errors import StopOverdue
 from streame.io.logged import LoggedSource
 from streame.runtime.allocator import keep_freed_memory
 from streame.runtime.build import Wiring, build_tasks
@@ -347,7 +347,7 @@ class LocalRun:
         timeout_s = self._timeout_s()
         stuck = [thread.name.removeprefix("streame ") for thread in self._threads if thread.is_alive()]
         self._fail(
-            StreameError(
+            StopOverdue(
                 f"the job did not stop within {timeout_s:g} s; still busy: {', '.join(stuck)}. A source or a "
                 "function that blocks for ever, or a sink whose queue nobody empties, holds a job up; raise "
                 "shutdown_timeout if it only needs longer"

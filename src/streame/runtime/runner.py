@@ -85,6 +85,10 @@ class Program:
 class Runner(Protocol):
     """Runs jobs elsewhere than only in this process."""
 
+    @property
+    def parallelism(self) -> int:
+        """How many instances a keyed operator has where the settings say nothing."""
+
     def start(self, program: Program) -> Run:
         """Start to take part in a job.
 

@@ -99,6 +99,18 @@ def decoded(data: bytes, named: Named, where: str) -> tuple[Header, Iterator[byt
     return header, _records(data, at, header.lengths)
 
 
+def header_of(data: bytes) -> Header | None:
+    """What a segment says of itself; `None` if it is not whole, or none that this version reads."""
+    end = len(data) - _DIGEST.size
+    view = memoryview(data)
+    if end < _PREFIX.size or xxh3_64_intdigest(view[:end]) != _DIGEST.unpack_from(data, end)[0]:
+        return None
+    begin, version, length = _PREFIX.unpack_from(data)
+    if begin != _BEGIN or version > FORMAT_VERSION:
+        return None
+    return _DECODER.decode(view[_PREFIX.size : _PREFIX.size + length])
+
+
 def damaged(where: str, path: str, what: str) -> CheckpointDamaged:
     """The error that says that rows would be lost."""
     return CheckpointDamaged(

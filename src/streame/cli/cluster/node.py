@@ -25,7 +25,6 @@ from streame.cli.run import (
     CheckpointInterval,
     Checkpoints,
     Errors,
-    Parallelism,
     Savepoint,
     Target,
     Traceback,
@@ -75,7 +74,12 @@ def node(
         ),
     ] = None,
     errors: Errors = None,
-    parallelism: Parallelism = None,
+    parallelism: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="Instances of every keyed operator, which the nodes share.", show_default="4"
+        ),
+    ] = None,
     checkpoints: Checkpoints = None,
     checkpoint_interval: CheckpointInterval = None,
     savepoint: Savepoint = None,

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from streame.api.job import Job
-from streame.cluster.cluster import Cluster
+from streame.cluster.cluster import PARALLELISM, Cluster
 from streame.cluster.view import Keys
 from streame.errors import CheckpointError, ClusterError, EtcdError, StreameError
 from streame.runtime.runner import Program, Run
@@ -31,6 +31,8 @@ class _Reader:
     """A runner that only looks at what it is given."""
 
     program: Program | None = None
+
+    parallelism = PARALLELISM
 
     def start(self, program: Program) -> Run:
         self.program = program

@@ -79,6 +79,11 @@ class Watched:
         self._cluster = cluster
         self.run: ClusterRun | None = None
 
+    @property
+    def parallelism(self) -> int:
+        """See `Runner`."""
+        return self._cluster.parallelism
+
     def start(self, program: Program) -> Run:
         """See `Runner`."""
         self.run = self._cluster.start(program)
