@@ -15,7 +15,7 @@ from streame.cluster.part_files import PartFiles, empty_manifest, read_part
 from streame.cluster.shelf import STATE_BYTES_MAX, Shelf, ShelvedFiles
 from streame.cluster.view import Keys, Pointer, decode
 from streame.core.full_disk import is_full_disk
-from streame.errors import CheckpointDamaged, PlanError, Superseded
+from streame.errors import CheckpointDamaged, CheckpointError, PlanError, Superseded
 from streame.runtime.part import Gathered, OperatorPart, TaskPart
 from streame.state.checkpoint.manifest import StoredState
 from streame.state.checkpoint.spool import Spool
@@ -239,6 +239,18 @@ def test_a_late_leader_that_finds_newer_checkpoints_follows(nodes: Nodes) -> Non
     new.write(draft({"sum": [state(1)]}))
     with pytest.raises(Superseded, match="another node leads"):
         late.recover()
+
+
+def test_a_node_that_looks_into_another_place_than_the_others_is_refused(nodes: Nodes) -> None:
+    nodes.place.settle("first")
+    nodes.place.settle("second")
+    alone = replace(nodes.place, store=ObjectStore(MemoryBucket()))
+    with pytest.raises(
+        CheckpointError, match="this is not where the other nodes of job 'orders' keep its checkpoints"
+    ):
+        alone.settle("third")
+    nodes.place.settle("fourth")
+    assert nodes.bucket.names("place") == ["place/first"]
 
 
 def test_old_files_go_and_the_last_three_checkpoints_stay(nodes: Nodes) -> None:

@@ -12,7 +12,7 @@ from streame.cluster.frames import Ack, Attempt
 from streame.cluster.link import Link
 from streame.core.staging import Decided
 from streame.errors import Unknown
-from streame.runtime import checkpointing, gathering, local, restoring
+from streame.runtime import checkpointing, coordinator, gathering, local, restoring
 from streame.runtime.channel import Inbox
 from streame.runtime.coordinator import Complete, Coordinator
 from streame.runtime.operators.sink import SinkOperator
@@ -270,6 +270,12 @@ def nodes_without_tasks_give_parts() -> None:
 
     put(gathering.Gathering, "_complete", always)
     put(Coordinator, "gathered", expecting)
+
+
+@mutant
+def one_reader_speaks_for_all() -> None:
+    """C3: of the positions in a source that several nodes read only the first one is kept."""
+    put(coordinator, "merged", lambda found: found[0])
 
 
 @mutant

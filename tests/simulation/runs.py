@@ -12,6 +12,9 @@ from tests.simulation.plans import PLANS
 FAULTS_S = 6.0
 END_S = 66.0
 
+APART_FROM = 1_000_000
+"""From this seed on all nodes read, each its own splits; below it the leader alone does."""
+
 
 @dataclass
 class Result:
@@ -46,9 +49,11 @@ def run(seed: int) -> Result:
         "checkpoint_interval": rng.choice(("300ms", "600ms", "1s")),
         "parallelism": rng.choice((2, 2, 3)),
     }
-    world = World(seed, plan, names, is_fenced=rng.random() < 0.5, settings=settings)
+    world = World(
+        seed, plan, names, is_fenced=rng.random() < 0.5, apart=seed >= APART_FROM, settings=settings
+    )
     world.oracle.lines.append(
-        f"{type(plan).__name__}, {profile}, {names}, {settings}, fenced={world.is_fenced}"
+        f"{type(plan).__name__}, {profile}, {names}, {settings}, fenced={world.is_fenced}, apart={world.apart}"
     )
     error = ""
     try:

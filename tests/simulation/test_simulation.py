@@ -12,6 +12,7 @@ import pytest
 
 from tests.properties.running import FACTOR
 from tests.simulation.mutants import MUTANTS
+from tests.simulation.runs import APART_FROM
 from tests.simulation.workers import Workers
 
 HERE = Path(__file__).parent
@@ -51,7 +52,8 @@ def workers() -> Iterator[Workers]:
 
 def test_nothing_goes_wrong_whatever_fails(workers: Workers) -> None:
     kept = [int(seed) for seed in (HERE / "seeds.txt").read_text().split()]
-    report = workers.simulate(sorted({*range(SEEDS), *kept}))
+    apart = range(APART_FROM, APART_FROM + SEEDS // 4)
+    report = workers.simulate(sorted({*range(SEEDS - SEEDS // 4), *apart, *kept}))
     print(dict(report.counts))
     assert not report.failed, "\n\n".join(report.failed.values())
     assert not [what for what in RARE if not report.counts[what]]
@@ -67,6 +69,7 @@ def test_a_rule_that_is_missing_is_noticed(workers: Workers, mutant: str) -> Non
     noticed = dict(line.split() for line in (HERE / "noticed.txt").read_text().splitlines())
     report = workers.simulate([int(noticed[mutant])] if mutant in noticed else [], mutant)
     if not report.failed:
-        report = workers.simulate(range(MUTANT_SEEDS), mutant)
+        several = [*range(MUTANT_SEEDS), *range(APART_FROM, APART_FROM + MUTANT_SEEDS)]
+        report = workers.simulate(several, mutant)
         print(f"\nnoticed.txt: {mutant} {', '.join(report.failed)}")
-    assert report.failed, f"{MUTANT_SEEDS} seeds have not noticed: {mutant}"
+    assert report.failed, f"2 x {MUTANT_SEEDS} seeds have not noticed: {mutant}"

@@ -4,6 +4,7 @@
     c/<n>/<E>.<k>/<place>.part       what that node gives for the checkpoint
     c/<n>/<E>.<k>/MANIFEST           all of it: counts once the pointer in etcd names it
     out/<n>/<E>.<sink>.<i>.out       staged output
+    place/<token>                    shows a node that it has the same files as the others
 
 All names are given once, and carry the attempt or at least the epoch: an old leader can only leave litter.
 """
@@ -77,13 +78,14 @@ class Place:
         return ShelvedFiles(Spool(self.store), self.shelf)
 
     def settle(self, probe: str) -> None:
-        """Make it the place of this job, if it is nobody's, and see that names are given once.
+        """Make it the place of this job, if it is nobody's; see that names are given once and that other nodes use it too.
 
         Args:
             probe: a name that no other process has or had.
 
         Raises:
-            CheckpointError: when it is the place of another job, or cannot be used.
+            CheckpointError: when it is the place of another job, or not that of the other nodes, or cannot be used.
+            EtcdError: when etcd does not answer.
         """
         where = self.store.where
         owner = job_of(Spool(self.store), where)
@@ -107,11 +109,27 @@ class Place:
             self.store.put_new(name, b"second")
         except Taken:
             self.store.delete([name])
-            return
-        raise CheckpointError(
-            f"{where}: this store gives one name to two objects, so that an old leader could overwrite what a new one has "
-            "written; use another store"
-        )
+        else:
+            raise CheckpointError(
+                f"{where}: this store gives one name to two objects, so that an old leader could overwrite what a new one has "
+                "written; use another store"
+            )
+        self._meet(probe)
+
+    def _meet(self, token: str) -> None:
+        """Etcd names a file that the first node has made: whoever does not see it looks into another place."""
+        key = self.keys.place
+        found = self.etcd.get(key).entry
+        if found is None:
+            self.store.put_new(f"place/{token}", b"")
+            carry_out(self.etcd, Swap(key, token.encode(), expected=0), timeout_s=DECIDE_S)
+            found = self.etcd.get(key).entry
+        if found is None or self.store.size(f"place/{found.value.decode()}") is None:
+            raise CheckpointError(
+                f"{self.store.where}: this is not where the other nodes of job {self.job!r} keep its checkpoints; give all nodes a "
+                "checkpoints= that they share. If they do, and the files were removed to begin anew, remove the keys of the job "
+                f"in etcd as well: all that begin with {self.keys.prefix}"
+            )
 
 
 def read_manifest(store: ObjectStore, pointer: Pointer, job: str) -> Manifest:

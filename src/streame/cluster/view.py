@@ -150,6 +150,11 @@ class Keys:
         """How the job has ended."""
         return f"{self.prefix}outcome"
 
+    @property
+    def place(self) -> str:
+        """Which file shows that a node has the same checkpoints as the others."""
+        return f"{self.prefix}place"
+
     def node(self, node_id: str) -> str:
         """A node that is there."""
         return f"{self.prefix}nodes/{node_id}"

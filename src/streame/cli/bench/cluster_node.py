@@ -72,6 +72,10 @@ class NodeSettings:
                     _slowly, state=0, schema={"n": pl.Int64}, ttl=None
                 )
                 return st.job([st.sink(slow, CountingSink("n"))], name=JOB)
+            case "keyed":
+                rows = st.scan(Gate(self.rows, USERS, place / "go", self.batch_rows), name="orders")
+                firsts = rows.select("ts", "user_id", "price", "qty").unique("user_id", keep="any")
+                return st.job([st.sink(firsts, CountingSink("qty"))], name=JOB)
             case _:
                 gate = Gate(self.rows, USERS, place / "go", self.batch_rows)
                 orders = st.scan(gate, name="orders", event_time="ts", watermark="0s")

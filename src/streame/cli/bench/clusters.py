@@ -47,7 +47,10 @@ def _slow_follower(rows: int, folder: Path) -> Work:
 
 def _scaling(kind: str, parallelism: int, followers: int, batch_rows: int) -> Case:
     """One point of how speed depends on instances, nodes and batches; only in a full run."""
-    what = {"windows": "windows put together on the way", "raw": "rows that all go to the other nodes"}[kind]
+    what = {
+        "windows": "windows put together on the way",
+        "raw": "medians, for which all rows go to the other nodes",
+    }[kind]
     nodes = "one node" if not followers else f"a leader and {followers} follower{'s' * (followers > 1)}"
     return Case(
         f"cluster-scaling-{kind}-{1 + followers}n-{parallelism}i-{batch_rows // 1024}k",
@@ -70,6 +73,16 @@ CASES = (
         rows=60_000_000,
         smoke_rows=2_000_000,
         bars=(Bar("ratio", 0.5),),
+        rounds=3,
+        program=NEEDS,
+    ),
+    Case(
+        "cluster-keyed",
+        "four columns on a leader and one follower, shared out by key row by row, of which it keeps the first ones",
+        streame=_together("keyed"),
+        rows=40_000_000,
+        smoke_rows=2_000_000,
+        bars=(Bar("rows_per_s", 5_000_000),),
         rounds=3,
         program=NEEDS,
     ),

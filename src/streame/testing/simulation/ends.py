@@ -65,13 +65,15 @@ class Feed:
 
 
 class SimSource:
-    """A source that can be read again from any offset that was not acknowledged.
+    """A source that can be read again from any offset, by all nodes, each its own splits.
 
     Args:
         feed: gives what there is to read.
         said: who is told.
         bounded: whether it is a table that is read whole.
     """
+
+    splits_apart = True
 
     def __init__(self, feed: Feed, said: Said, *, bounded: bool) -> None:
         self._feed, self._said, self.bounded = feed, said, bounded
@@ -98,6 +100,10 @@ class SimSource:
                 frame = pl.DataFrame(found.rows[at:end], self._feed.schema, orient="row")
                 at = end
                 yield Chunk(frame, at)
+
+
+class ForgettingSource(SimSource):
+    """A source that the leader reads, and that can be read again from any offset that was not acknowledged."""
 
     def decided(self, split: str, offset: Offset) -> None:
         """See `AcknowledgedSource`."""

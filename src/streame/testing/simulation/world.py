@@ -14,7 +14,7 @@ from streame.runtime.runner import Program, Run
 from streame.storage.objects import ObjectStore
 from streame.testing.simulation import patches, scheduler
 from streame.testing.simulation.bucket import Objects, RemoteBucket
-from streame.testing.simulation.ends import Feed, SimSink, SimSource, Table
+from streame.testing.simulation.ends import Feed, ForgettingSource, SimSink, SimSource, Table
 from streame.testing.simulation.etcd import EXPIRE_S, RemoteEtcd, WatchedEtcd
 from streame.testing.simulation.network import WORLD, Network
 from streame.testing.simulation.oracle import Expectation, Oracle
@@ -96,6 +96,7 @@ class World:
         names: of the machines.
         latency_s: of the network and of services, at most.
         is_fenced: which kind of sink there is.
+        apart: whether all nodes read, each its own splits, or the leader alone.
         settings: of the job.
     """
 
@@ -106,9 +107,11 @@ class World:
         names: list[str],
         *,
         is_fenced: bool,
+        apart: bool,
         settings: Mapping[str, Any],
     ) -> None:
-        self.seed, self.plan, self.settings, self.is_fenced = seed, plan, settings, is_fenced
+        self.seed, self.plan, self.settings = seed, plan, settings
+        self.is_fenced, self.apart = is_fenced, apart
         self.sim = Scheduler(seed)
         self.net = Network(lambda: 0.0005 + 0.002 * self.sim.rng.random())
         self.keys = Keys(NAME, JOB)
@@ -126,7 +129,8 @@ class World:
 
     def source(self, name: str, *, bounded: bool = False) -> SimSource:
         """A source of the job."""
-        return SimSource(self.plan.feeds[name], self.oracle, bounded=bounded)
+        kind = SimSource if self.apart else ForgettingSource
+        return kind(self.plan.feeds[name], self.oracle, bounded=bounded)
 
     def sink(self, name: str) -> Callable[[], SimSink]:
         """Makes a sink of the job."""
