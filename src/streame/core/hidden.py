@@ -23,6 +23,9 @@ It is there only in batches that hold such a row.
 
 HIDDEN = (POSITION, WEIGHT, BEHIND)
 
+VALUES = "__value_"
+"""How the names of columns begin that hold the values of several rows."""
+
 _TAKEN = {*HIDDEN, "__group", "__time"}
 
 
@@ -54,7 +57,7 @@ def check_names(names: Iterable[str], where: str) -> None:
         PlanError: when a name is taken, or empty.
     """
     for name in names:
-        if name in _TAKEN:
+        if name in _TAKEN or name.startswith(VALUES):
             raise PlanError(f"{where}the column name {name!r} is taken by the engine; use another one")
         if not name:
             raise PlanError(f"{where}a column has no name: it is called ''; give it one")

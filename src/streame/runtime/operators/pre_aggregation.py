@@ -8,6 +8,7 @@ import polars as pl
 
 from streame.core.aggregates import ROWS, Aggregation
 from streame.core.frames import frame_of
+from streame.core.hidden import VALUES
 from streame.core.messages import Batch
 from streame.core.metrics import StateSize
 from streame.runtime.operator import Collector, Operator, OperatorContext
@@ -17,9 +18,6 @@ from streame.state.first_rows import FirstRows
 from streame.state.index import KeyIndex, Slots
 from streame.state.rows import RowNumbers, rows_at
 from streame.state.snapshot import Mine
-
-_VALUES = "__value_"
-"""How the names of columns begin that hold the values of several rows."""
 
 _KEYS_MAX = 262_144
 """Keys that are remembered, only to number the groups of a batch."""
@@ -109,18 +107,18 @@ def partial_values(
 
 def named_values(partials: pl.DataFrame) -> pl.DataFrame:
     """Values of groups under names that no column of a user has."""
-    return frame_of([column.alias(_VALUES + column.name) for column in partials.get_columns()])
+    return frame_of([column.alias(VALUES + column.name) for column in partials.get_columns()])
 
 
 def partial_schema(key_schema: pl.Schema, aggregation: Aggregation) -> pl.Schema:
     """The columns of a row that stands for several."""
     none = AggregateState(aggregation).partials(np.empty(0, np.int32))
-    return pl.Schema({**key_schema, **none.select(pl.all().name.prefix(_VALUES)).schema})
+    return pl.Schema({**key_schema, **none.select(pl.all().name.prefix(VALUES)).schema})
 
 
 def values_of(frame: pl.DataFrame) -> pl.DataFrame | None:
     """The values that a row of a frame has for each key; `None` where these are rows as they came."""
-    if _VALUES + ROWS not in frame.columns:
+    if VALUES + ROWS not in frame.columns:
         return None
-    columns = [column for column in frame.get_columns() if column.name.startswith(_VALUES)]
-    return frame_of([column.alias(column.name.removeprefix(_VALUES)) for column in columns])
+    columns = [column for column in frame.get_columns() if column.name.startswith(VALUES)]
+    return frame_of([column.alias(column.name.removeprefix(VALUES)) for column in columns])
