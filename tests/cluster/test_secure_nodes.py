@@ -179,6 +179,12 @@ def test_a_job_is_exact_and_strangers_stay_outside(shop: Shop, signer: Signer, t
     expected = secure_shop.orders().group_by("item").agg(n=pl.len(), qty=pl.col("qty").sum())
     assert sorted(totals.rows()) == sorted((*row, 1) for row in expected.rows())
     assert PASSWORD not in "".join(shop.said(name) for name in shop.running)
+    written = [path for path in shop.folder.rglob("*") if path.is_file()]
+    assert any(path.name == "MANIFEST" for path in written)
+    assert not [path for path in written if PASSWORD.encode() in path.read_bytes()]
+    known = shop.client.range("/streame/shop/").entries
+    assert known
+    assert not [each.key for each in known if PASSWORD.encode() in each.value]
 
 
 def refusal(address: str, tls: Tls) -> str:
