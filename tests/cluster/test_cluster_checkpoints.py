@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streame.cluster.checkpoint_files import garbage
-from streame.cluster.checkpoints import ClusterCheckpoints, Place
+from streame.cluster.checkpoints import ClusterCheckpoints, Place, refuse_earlier_etcd
 from streame.cluster.etcd.election import Leadership, stand
 from streame.cluster.frames import Attempt
 from streame.cluster.part_files import PartFiles, empty_manifest, read_part
@@ -39,6 +39,9 @@ class Nodes:
     def replace_etcd(self, etcd: MemoryEtcd) -> None:
         self.etcd = etcd
         self.place = replace(self.place, etcd=etcd)
+
+    def look_back(self, won: Leadership) -> None:
+        refuse_earlier_etcd(self.place, won, Attempt(won.epoch, 1), self.pointer()[0])
 
     def elect(self) -> Leadership:
         lease = self.etcd.grant(5)
@@ -206,7 +209,7 @@ def test_an_etcd_that_was_restored_from_a_backup_is_refused(nodes: Nodes, electi
     for _ in range(elections):
         won = nodes.elect()
     with pytest.raises(CheckpointDamaged, match=r"etcd has gone back in time.*manifest of checkpoint 3"):
-        nodes.store(won).recover()
+        nodes.look_back(won)
 
 
 def test_another_etcd_does_not_begin_anew_over_old_checkpoints(nodes: Nodes) -> None:
@@ -218,36 +221,35 @@ def test_another_etcd_does_not_begin_anew_over_old_checkpoints(nodes: Nodes) -> 
     for _ in range(9):
         won = nodes.elect()
     with pytest.raises(CheckpointDamaged, match="for etcd the last checkpoint is none"):
-        nodes.store(won).recover()
+        nodes.look_back(won)
 
 
 def test_a_manifest_that_was_not_decided_is_no_reason_to_stop(nodes: Nodes) -> None:
     old = nodes.store(nodes.elect())
     old.recover()
     old.write(draft({"sum": [state(1)]}))
-    new = nodes.store(nodes.elect())
+    won = nodes.elect()
     with pytest.raises(Superseded):
         old.write(draft({"sum": [state(9)]}))
     assert any(name.startswith("c/2/") for name in nodes.bucket.names("c"))
-    assert sums(new) == [1]
+    nodes.look_back(won)
+    assert sums(nodes.store(won)) == [1]
 
 
 def test_a_late_leader_that_finds_newer_checkpoints_follows(nodes: Nodes) -> None:
-    late = nodes.store(nodes.elect())
+    late = nodes.elect()
     new = nodes.store(nodes.elect())
     new.recover()
     new.write(draft({"sum": [state(1)]}))
     with pytest.raises(Superseded, match="another node leads"):
-        late.recover()
+        nodes.look_back(late)
 
 
 def test_a_node_that_looks_into_another_place_than_the_others_is_refused(nodes: Nodes) -> None:
     nodes.place.settle("first")
     nodes.place.settle("second")
     alone = replace(nodes.place, store=ObjectStore(MemoryBucket()))
-    with pytest.raises(
-        CheckpointError, match="this is not where the other nodes of job 'orders' keep its checkpoints"
-    ):
+    with pytest.raises(CheckpointError, match="this is not where the checkpoints of job 'orders' were begun"):
         alone.settle("third")
     nodes.place.settle("fourth")
     assert nodes.bucket.names("place") == ["place/first"]

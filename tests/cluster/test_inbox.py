@@ -74,6 +74,16 @@ def test_a_flood_of_what_needs_no_credit_is_refused(monkeypatch: pytest.MonkeyPa
         inbox.arrive(0, Barrier(LIMIT))
 
 
+def test_where_rows_have_no_limit_other_messages_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox_module, "TOLD_MAX", LIMIT)
+    inbox = RemoteInbox([0], [None])
+    inbox.attach(0, lambda cost: None, lambda: None, is_bounded=False)
+    for number in range(3 * LIMIT):
+        inbox.arrive(0, Batch(pl.DataFrame({"a": [number]})), 1)
+        inbox.arrive(0, Watermark(number))
+    assert len(taken(inbox)) == 6 * LIMIT
+
+
 def test_the_others_are_told_that_nobody_reads() -> None:
     inbox = RemoteInbox([0, 0], [None, None])
     left: list[str] = []

@@ -331,10 +331,14 @@ def test_a_full_disk_leaves_nothing_behind_and_rows_are_taken_once_there_is_room
     log.find_room(10)
     assert log.append(b"c") == 1
     assert payloads(log) == payloads(place.opened()) == [b"a", b"c"]
-    assert not place.bucket.names("probe")
+    assert len(place.segments()) == 2
+    bucket.objects["wal/orders/room-left"] = b""
+    place.opened()
+    assert len(place.segments()) == 2
 
 
-def test_a_head_that_has_gone_back_in_time_is_refused() -> None:
+@pytest.mark.parametrize("elections", [1, 9], ids=["epochs before", "epochs behind"])
+def test_a_head_that_has_gone_back_in_time_is_refused(elections: int) -> None:
     etcd = MemoryEtcd()
     place = Place(etcd)
     filled(place, b"a")
@@ -343,12 +347,20 @@ def test_a_head_that_has_gone_back_in_time_is_refused() -> None:
     filled(place, b"b")
     filled(place, b"c")
     place.etcd, place.leader = backup, leader
-    for _ in range(9):
+    for _ in range(elections):
         place.elect()
     segments = place.segments()
     with pytest.raises(CheckpointDamaged, match="etcd has gone back in time"):
         place.opened(place.leader)
     assert place.segments() == segments
+
+
+def test_a_late_leader_that_finds_segments_of_a_newer_one_is_told_so() -> None:
+    place = Place()
+    old = place.elect()
+    filled(place, b"a")
+    with pytest.raises(Superseded):
+        place.opened(old)
 
 
 def test_what_an_old_leader_has_written_and_not_sealed_is_removed() -> None:

@@ -23,7 +23,7 @@ _ALIGNMENT = 8
 _DAY_NS = 86_400_000_000_000
 
 _ELEMENTS_MAX = 8 * BODY_BYTES_MAX
-"""How many elements lists have at most. Of all but nulls, which take no bytes, there are fewer, as they have to be there."""
+"""How many elements lists have at most. Only lists of nulls, which take no bytes, come near it."""
 
 _WIDTHS: dict[Any, int] = {
     pl.Int8: 1, pl.UInt8: 1, pl.Int16: 2, pl.UInt16: 2, pl.Float16: 2, pl.Int32: 4, pl.UInt32: 4, pl.Float32: 4,

@@ -20,8 +20,6 @@ from streame.cluster.columns import HIDDEN_DTYPES, Columns
 from streame.cluster.flow import charge
 from streame.cluster.frames import (
     BODY_BYTES_MAX,
-    FRAME_BYTES_MAX,
-    HEADER_BYTES_MAX,
     Attempt,
     Bytes,
     Data,
@@ -41,8 +39,8 @@ PIECE_BYTES = 4 * 1024 * 1024
 ROW_BYTES_MAX = BODY_BYTES_MAX - 1024 * 1024
 """A row of more bytes is refused. One that does not fit into a frame takes several."""
 
-_IN_ONE_BYTES = FRAME_BYTES_MAX - HEADER_BYTES_MAX - 1024
-"""So much of a body goes into one frame."""
+_IN_ONE_BYTES = 8 * 1024 * 1024
+"""So much of a body goes into one frame: on a slow network the peer must hear something in between."""
 
 NARROWED_ROWS = 16_384
 """Frames of fewer rows are not made narrower: it takes longer than their bytes."""

@@ -21,7 +21,7 @@ import polars as pl
 from streame.cluster.checkpoint_files import garbage, later_manifest, manifests_among
 from streame.cluster.etcd.election import Leadership
 from streame.cluster.etcd.interface import Etcd
-from streame.cluster.etcd.swap import NotSwapped, Swap, carry_out
+from streame.cluster.etcd.swap import NotSwapped, Swap, Swapped, carry_out
 from streame.cluster.frames import Attempt
 from streame.cluster.part_files import empty_manifest, folder_of, send_states
 from streame.cluster.shelf import Shelf, ShelvedFiles, check_total, is_shelved
@@ -118,17 +118,20 @@ class Place:
 
     def _meet(self, token: str) -> None:
         """Etcd names a file that the first node has made: whoever does not see it looks into another place."""
-        key = self.keys.place
-        found = self.etcd.get(key).entry
-        if found is None:
-            self.store.put_new(f"place/{token}", b"")
-            carry_out(self.etcd, Swap(key, token.encode(), expected=0), timeout_s=DECIDE_S)
-            found = self.etcd.get(key).entry
-        if found is None or self.store.size(f"place/{found.value.decode()}") is None:
+        key, file = self.keys.place, f"place/{token}"
+        named = self.etcd.get(key).entry
+        if named is None:
+            self.store.put_new(file, b"")
+            done = carry_out(self.etcd, Swap(key, token.encode(), expected=0), timeout_s=DECIDE_S)
+            if isinstance(done, Swapped):
+                return
+            self.store.delete([file])
+            named = self.etcd.get(key).entry
+        if named is None or self.store.size(f"place/{named.value.decode()}") is None:
             raise CheckpointError(
-                f"{self.store.where}: this is not where the other nodes of job {self.job!r} keep its checkpoints; give all nodes a "
-                "checkpoints= that they share. If they do, and the files were removed to begin anew, remove the keys of the job "
-                f"in etcd as well: all that begin with {self.keys.prefix}"
+                f"{self.store.where}: this is not where the checkpoints of job {self.job!r} were begun; give all nodes a "
+                "checkpoints= that they share. If this is the right one, and the job is to begin anew here, remove its keys in "
+                f"etcd first: all that begin with {self.keys.prefix}"
             )
 
 
@@ -152,6 +155,42 @@ def read_manifest(store: ObjectStore, pointer: Pointer, job: str) -> Manifest:
     if not isinstance(manifest, Manifest):
         raise CheckpointError(f"{store.where}: {pointer.path} cannot be used: {manifest}")
     return manifest
+
+
+def refuse_earlier_etcd(
+    place: Place, leadership: Leadership, attempt: Attempt, pointer: Pointer | None
+) -> None:
+    """Refuse an etcd that knows less than the files: it was restored from a backup, or is another one.
+
+    Args:
+        place: where the checkpoints are.
+        leadership: the election that this node has won.
+        attempt: the one that begins.
+        pointer: the last checkpoint that was decided, for etcd.
+
+    Raises:
+        CheckpointDamaged: when it does.
+        Superseded: when it does not, but another node leads since.
+    """
+    last = 0 if pointer is None else pointer.number
+    later = later_manifest(manifests_among(place.store.names("c")), attempt, last)
+    if later is None:
+        return
+    if not leads(place, leadership):
+        raise Superseded("another node leads since; this one follows")
+    number, of = later
+    raise CheckpointDamaged(
+        f"etcd has gone back in time, or is not the one of these checkpoints: {place.store.where} has a manifest of checkpoint "
+        f"{number} of attempt {of}; for etcd the last checkpoint is {last or 'none'}, and attempt {attempt} begins. To go on "
+        "would write again what is in the output since then: restore the newest data of etcd, or remove the checkpoints, the "
+        "output and the keys of the job, and begin anew"
+    )
+
+
+def leads(place: Place, leadership: Leadership) -> bool:
+    """Whether nobody was elected since; asked right before something is deleted."""
+    entry = place.etcd.get(place.keys.leader).entry
+    return entry is not None and entry.create_revision == leadership.epoch
 
 
 class ClusterCheckpoints(CheckpointStore):
@@ -194,7 +233,6 @@ class ClusterCheckpoints(CheckpointStore):
 
     def recover(self) -> Recovered | None:
         """See `CheckpointStore`. The states are checked by the nodes that read them."""
-        self._refuse_earlier_etcd()
         pointer, store = self._pointer, self._place.store
         if pointer is None:
             return None
@@ -270,7 +308,7 @@ class ClusterCheckpoints(CheckpointStore):
         )
         self._known = {number: self._known[number] for number in kept}
         try:
-            if self._leads():  # else whoever leads now sees to it
+            if leads(self._place, self._leadership):  # else whoever leads now sees to it
                 self._delete_garbage()
         except EtcdError as error:
             log.warning("nothing was deleted after checkpoint %s: %s", self._last.number, error)
@@ -327,32 +365,6 @@ class ClusterCheckpoints(CheckpointStore):
 
     def _pointers(self) -> list[Pointer]:
         return [] if self._pointer is None else [self._pointer, *self._pointer.before]
-
-    def _refuse_earlier_etcd(self) -> None:
-        """Refuse an etcd that knows less than the files: it was restored from a backup, or is another one.
-
-        Raises:
-            CheckpointDamaged: when it is.
-            Superseded: when it is not, but another node leads since.
-        """
-        last = 0 if self._pointer is None else self._pointer.number
-        later = later_manifest(manifests_among(self._place.store.names("c")), self._attempt, last)
-        if later is None:
-            return
-        if not self._leads():
-            raise Superseded("another node leads since; this one follows")
-        number, attempt = later
-        raise CheckpointDamaged(
-            f"etcd has gone back in time, or is not the one of these checkpoints: {self._place.store.where} has a manifest of "
-            f"checkpoint {number} of attempt {attempt}; for etcd the last checkpoint is {last or 'none'}, and attempt "
-            f"{self._attempt} begins. To go on would write again what is in the output since then: restore the newest data of "
-            "etcd, or remove the checkpoints, the output and the keys of the job, and begin anew"
-        )
-
-    def _leads(self) -> bool:
-        """Whether nobody was elected since; asked right before something is deleted."""
-        entry = self._place.etcd.get(self._place.keys.leader).entry
-        return entry is not None and entry.create_revision == self._leadership.epoch
 
 
 def _alone(pointer: Pointer) -> Pointer:

@@ -30,16 +30,22 @@ class RemoteInbox(Inbox):
         self._counting = threading.Lock()
         self._taken: dict[int, Callable[[int], None]] = {}
         self._leaving: list[Callable[[], None]] = []
+        self._unbounded: set[int] = set()
 
-    def attach(self, channel: int, taken: Callable[[int], None], left: Callable[[], None]) -> None:
+    def attach(
+        self, channel: int, taken: Callable[[int], None], left: Callable[[], None], *, is_bounded: bool = True
+    ) -> None:
         """A stream begins to fill a channel.
 
         Args:
             channel: which one.
             taken: told what a batch has cost when it was taken from the channel.
             left: called when nobody reads any more.
+            is_bounded: whether what waits has a limit.
         """
         self._taken[channel] = taken
+        if not is_bounded:
+            self._unbounded.add(channel)
         self._leaving.append(left)
         if self.closed:
             left()
@@ -62,7 +68,7 @@ class RemoteInbox(Inbox):
         else:
             with self._counting:
                 self._told[channel] += 1
-            if self._told[channel] > TOLD_MAX and not self.closed:
+            if self._told[channel] > TOLD_MAX and not self.closed and channel not in self._unbounded:
                 raise FrameRefused(f"more than {TOLD_MAX:,} messages without rows wait in one channel")
         self.put(channel, message)
 

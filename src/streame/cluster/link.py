@@ -13,6 +13,7 @@ from streame.cluster.flow import (
     CREDIT_BYTES,
     MISSED_FIRST,
     MISSED_MAX,
+    NO_LIMIT_BYTES,
     PING_S,
     Heartbeat,
     Returns,
@@ -143,6 +144,7 @@ class Link:
         self._pinged = (0, 0.0)
         self._senders: list[RemoteChannel] = []
         self._receiving: dict[int, _Receiving] = {}
+        self._named: set[str] = set()
         self._cancel: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -257,7 +259,7 @@ class Link:
         self._cancel()
 
     def _ended_by_peer(self) -> None:
-        unopened = self._inputs.keys() - {each.name for each in self._receiving.values()}
+        unopened = self._inputs.keys() - self._named
         unended = {self._receiving[number].name for number in self._sequence.unended}
         unsent = {sender.name for sender in self._senders if not sender.done}
         missing = sorted(
@@ -313,7 +315,7 @@ class Link:
 
     def _open(self, frame: Open) -> None:
         to = self._inputs.get(frame.name)
-        if to is None or any(each.name == frame.name for each in self._receiving.values()):
+        if to is None or frame.name in self._named:
             raise FrameRefused(
                 f"node {self.peer!r} opens the channel {frame.name!r}, which it has no part in or has opened before; "
                 "the nodes do not run the same plan"
@@ -332,6 +334,7 @@ class Link:
             threading.Lock(),
         )
         self._receiving[frame.channel] = receiving
+        self._named.add(frame.name)
 
         def taken(cost: int) -> None:
             with receiving.lock:
@@ -339,7 +342,10 @@ class Link:
             if told:
                 self._outgoing.credit(frame.channel, told)
 
-        to.inbox.attach(to.channel, taken, lambda: self._outgoing.unread(frame.channel))
+        def left() -> None:
+            self._outgoing.unread(frame.channel)
+
+        to.inbox.attach(to.channel, taken, left, is_bounded=to.credit_bytes < NO_LIMIT_BYTES)
 
     def _deliver(self, frame: Numbered, body: memoryview, size: int) -> None:
         receiving = self._receiving[frame.channel]

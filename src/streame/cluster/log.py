@@ -18,12 +18,13 @@ from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import NoReturn, Self
+from typing import Self
 
 import msgspec
 
 from streame.cluster.etcd.election import Leadership
 from streame.cluster.etcd.interface import Etcd
+from streame.cluster.log_append import Append, raise_anew
 from streame.cluster.log_head import Head, LogHead, shows_later_head
 from streame.core.failpoints import failpoint
 from streame.core.full_disk import is_full_disk
@@ -46,6 +47,10 @@ SEGMENT_BYTES = 8 * 1024 * 1024
 SETTLE_S = 10.0
 """How long to try to find out what became of a head whose answer was lost."""
 
+PROBE_BYTES_MAX = 65_536
+"""Whether there is room is tried with at most so many bytes, since it is asked again and again."""
+
+_PROBE = "room-"
 _NAME = re.compile(r"(?P<epoch>\d+)-(?P<number>\d+)\.seg")
 
 
@@ -65,23 +70,6 @@ class _State:
 
     head: Head
     kept: tuple[_Kept, ...]
-
-
-class _Append:
-    """A record on its way."""
-
-    __slots__ = ("outcome", "payload")
-
-    def __init__(self, payload: bytes) -> None:
-        self.payload = payload
-        self.outcome: int | StreameError | None = None
-
-    def result(self) -> int:
-        """Its position, or what went wrong."""
-        assert self.outcome is not None
-        if isinstance(self.outcome, StreameError):
-            _raise_anew(self.outcome)
-        return self.outcome
 
 
 class ClusterLog:
@@ -121,7 +109,7 @@ class ClusterLog:
         self._store, self._folder, self._segment_bytes = store, f"wal/{source}", segment_bytes
         self._head = LogHead(etcd, f"{prefix}{self._folder}/head", leadership, settle_s)
         self._writing = threading.Lock()
-        self._waiting: deque[_Append] = deque()
+        self._waiting: deque[Append] = deque()
         self._unneeded: list[str] = []
         self._dead: CheckpointError | None = None
         self._state = self._opened()
@@ -154,7 +142,7 @@ class ClusterLog:
             Superseded: when another leader was elected. The record may be in the log if an answer was lost before.
             CheckpointError: when nobody knows whether the record lasts; the log takes no other.
         """
-        mine = _Append(bytes(payload))
+        mine = Append(bytes(payload))
         self._waiting.append(mine)
         while mine.outcome is None:
             with self._writing:  # whoever comes in writes for all who wait
@@ -173,13 +161,13 @@ class ClusterLog:
         """
         with self._writing:
             self._check_alive()
-            probe = f"probe/room-{secrets.token_hex(8)}"
+            self._move(self._state.head, self._state.kept)
+            probe = f"{self._folder}/{_PROBE}{secrets.token_hex(8)}"
             try:
-                self._store.put_new(probe, bytes(min(length, SEGMENT_BYTES)))
+                self._store.put_new(probe, bytes(min(length, PROBE_BYTES_MAX)))
                 self._store.delete([probe])
             except (CheckpointError, OSError) as error:
                 raise self._takes_nothing(error) from error
-            self._move(self._state.head, self._state.kept)
 
     def read(self, position: int) -> Iterator[tuple[int, bytes]]:
         """The records from a position on, each with its own, up to the last one there is now.
@@ -267,7 +255,7 @@ class ClusterLog:
             self._head.check()
         raise damaged(self._store.where, named.path, "it is gone")
 
-    def _group(self) -> list[_Append]:
+    def _group(self) -> list[Append]:
         """Those whose records go into the next segment: the first one, and as many as there is room for."""
         group, room = [self._waiting.popleft()], self._segment_bytes
         room -= len(group[0].payload)
@@ -276,7 +264,7 @@ class ClusterLog:
             room -= len(group[-1].payload)
         return group
 
-    def _write(self, group: Sequence[_Append]) -> None:
+    def _write(self, group: Sequence[Append]) -> None:
         """Write a segment, and tell everybody whose records are in it."""
         outcome: StreameError | None = None
         position = self.next
@@ -338,9 +326,13 @@ class ClusterLog:
         """What older leaders have left behind. Nobody can lead the head there any more, as their epochs are over."""
         kept, litter = {each.named.path for each in self._state.kept}, []
         for path in self._store.names(self._folder):
-            name = _NAME.fullmatch(path.removeprefix(f"{self._folder}/"))
-            if name and int(name["epoch"]) < self._head.epoch and path not in kept:
+            name = path.removeprefix(f"{self._folder}/")
+            segment = _NAME.fullmatch(name)
+            if segment and int(segment["epoch"]) != self._head.epoch and path not in kept:
                 self._refuse_earlier_head(path, kept)
+            if name.startswith(_PROBE) or (
+                segment and int(segment["epoch"]) < self._head.epoch and path not in kept
+            ):
                 litter.append(path)
         self._remove(litter)
 
@@ -349,7 +341,10 @@ class ClusterLog:
             header = header_of(self._store.get(path))
         except FileNotFoundError:
             return
-        if header is not None and shows_later_head(header, self._state.head, kept):
+        if header is not None and shows_later_head(header, self._state.head, self._head.epoch, kept):
+            self._move(
+                self._state.head, self._state.kept
+            )  # or somebody else leads, and this one is only late
             raise CheckpointDamaged(
                 f"{self._where} has {path}, to which the head in etcd, at {self._state.head.next}, does not lead, though it must "
                 "have: etcd has gone back in time. Rows that were acknowledged would be lost: restore its newest data, or move "
@@ -365,7 +360,7 @@ class ClusterLog:
 
     def _check_alive(self) -> None:
         if self._dead is not None:
-            _raise_anew(self._dead)
+            raise_anew(self._dead)
 
     def _died(self, error: BaseException) -> CheckpointError:
         """After this nothing is appended: nobody knows what the head is, or it is another leader's."""
@@ -390,8 +385,3 @@ class ClusterLog:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _raise_anew(error: StreameError) -> NoReturn:
-    """Raise an error that several threads get, each with a traceback of its own."""
-    raise type(error)(*error.args) from error

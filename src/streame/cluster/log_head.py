@@ -125,14 +125,17 @@ class LogHead:
         )
 
 
-def shows_later_head(header: Header, head: Head, kept: Collection[str]) -> bool:
-    """Whether a segment to which a head does not lead shows that the head has been further.
+def shows_later_head(header: Header, head: Head, epoch: int, kept: Collection[str]) -> bool:
+    """Whether a segment to which a head does not lead shows that etcd has been further.
 
-    A segment behind the head that was never sealed follows the last one that was.
+    A segment behind the head that was never sealed follows the last one that was, and is of an older leader.
 
     Args:
-        header: of the segment, which an older leader has written.
+        header: of the segment, which another leader has written.
         head: as it is now.
-        kept: the paths of the segments to which that leads.
+        epoch: of the leader that looks.
+        kept: the paths of the segments to which the head leads.
     """
+    if header.epoch > epoch:
+        return True
     return header.first >= head.next and header.before is not None and header.before.path not in kept

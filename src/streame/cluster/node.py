@@ -47,7 +47,7 @@ from streame.cluster.view import (
 )
 from streame.core.clock import SystemClock
 from streame.core.failpoints import failpoint
-from streame.errors import Compacted, EtcdError, PlanError, StreameError
+from streame.errors import Compacted, EtcdError, PlanError, StopOverdue, StreameError
 from streame.runtime.local import FAILED_TIMEOUT_S
 
 LOOK_S = 1.0
@@ -210,7 +210,7 @@ class Node:
     def _took_notice(self, part: Part, view: View) -> None:
         """A part has ended: leave out who was lost, and do not begin anew too fast."""
         self._noticed = part.attempt
-        self._said_leader = ""  # it has said itself that there is none
+        self._said_leader = ""  # a part that led has said itself that there is none
         suspects, now = dict(self._facts.suspects), time.monotonic()
         number = 0 if view.pointer is None else view.pointer.number
         if part.state == "lost":
@@ -253,6 +253,8 @@ class Node:
                 resign(self._place.etcd, self._leadership, timeout_s=CALL_S)
                 self._leadership = None
             case Leave():
+                if self._run is not None and isinstance(self._run.error, StopOverdue):
+                    self._ending = Ending(error=self._run.error)  # it could not hand over in time
                 self._over.set()
             case End(outcome):
                 self._ending = Ending(outcome)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from streame.cluster.actions import Part, PartState
-from streame.cluster.checkpoints import ClusterCheckpoints, Place, read_manifest
+from streame.cluster.checkpoints import ClusterCheckpoints, Place, read_manifest, refuse_earlier_etcd
 from streame.cluster.etcd.election import Leadership
 from streame.cluster.frames import Failed
 from streame.cluster.identity import Identity
@@ -194,6 +194,8 @@ class PartRun:
     def _begin(self) -> None:
         """T6: make the tasks, connect the nodes, load the state; then rows may come."""
         around, entry = self._around, self._entry
+        if self._lead is not None:  # before anything is deleted or read
+            refuse_earlier_etcd(around.place, self._lead.leadership, entry.attempt, entry.start)
         config = replace(around.program.config, parallelism=around.instances)
         graph = self._graph = around.program.graph(config, None if self._lead is None else self._open_log)
         homes = place_tasks(task_places(graph), entry)

@@ -135,8 +135,8 @@ class Queue:
             queue.Full: when the time is over; the row was not taken.
             NotLeader: when this node of a cluster takes no rows; the row was not taken.
             NotAccepted: when the disk is full, the job has ended or the queue is closed; the row was not taken.
-            CheckpointError: when the disk failed, or another node of a cluster has become the leader meanwhile; whether the
-                row is durable is not known, so that putting it again may double it.
+            CheckpointError: when the disk failed, the job has ended with the row in hand, or another node of a cluster has
+                become the leader meanwhile; whether the row is durable is not known, so that putting it again may double it.
         """
         self.put_many((item,), timeout)
 

@@ -137,6 +137,7 @@ class LoggedSource(Source):
         self._arriving: list[int] = []
         for position, payload in log.read(log.first):
             self._is_logged(decoded(payload).split, position)
+        self._closed = False
         self._answering = source if isinstance(source, AnsweringSource) else None
         if self._answering is not None:
             self._answering.start_answering()
@@ -192,9 +193,14 @@ class LoggedSource(Source):
         self._forget()
 
     def close(self) -> None:
-        """Nothing more is read: whoever waits is told so, and the log is closed."""
-        if self._answering is not None:
-            self._answering.stop_answering("the job that reads it has ended")
+        """Nothing more is read: whoever waits is told so, and the log is closed. A second time nothing happens.
+
+        Another job may read the source since, while a thread of this one is stuck and closes it late.
+        """
+        with self._lock:
+            if not self._closed and self._answering is not None:
+                self._answering.stop_answering("the job that reads it has ended")
+            self._closed = True
         self._log.close()
 
     def _read_on(self, split: str, ahead: Offset) -> Iterator[Chunk | None]:
@@ -241,16 +247,14 @@ class LoggedSource(Source):
                 self._refused_bytes = len(record)
                 self._room.failed(_WHAT, error)
                 if self._answering is not None:
-                    self._answering.answer(split, error)
+                    self._answer(split, error)
                     return None
             except StreameError as error:
-                if self._answering is not None:
-                    self._answering.answer(split, error)
+                self._answer(split, error)
                 raise
             else:
                 self._room.passed()
-                if self._answering is not None:
-                    self._answering.answer(split, None)
+                self._answer(split, None)
                 failpoint("W3.after")
                 return position
             try:
@@ -258,6 +262,12 @@ class LoggedSource(Source):
             except GeneratorExit:
                 self._append(split, record)  # or say that these rows are lost
                 raise
+
+    def _answer(self, split: str, error: StreameError | None) -> None:
+        """Tell whoever waits for what was read, unless that is for another job to do by now."""
+        with self._lock:
+            if not self._closed and self._answering is not None:
+                self._answering.answer(split, error)
 
     def _look_for_room(self) -> None:
         """Rows were refused and nobody has given any since: see whether they would be taken now."""

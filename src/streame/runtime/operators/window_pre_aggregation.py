@@ -37,7 +37,7 @@ _BATCHES_MAX = 64
 """How many batches are put together at most."""
 
 _BYTES_MAX = 128 * 1024 * 1024
-"""They go on before they take more than this; one row has all distinct values of its group, and a row has a limit."""
+"""They go on as soon as they take more: one row has all distinct values of its group, and a row has a limit."""
 
 _GAIN_MIN = 2
 """It gained nothing if there were not so many rows for each group."""
