@@ -177,7 +177,7 @@ def test_a_part_that_is_not_what_was_written_is_refused(nodes: Nodes) -> None:
     file = files.write(Gathered(1, [TaskPart("sum/0", [OperatorPart("sum", 0, state(1))])], []))
     content = nodes.bucket.objects[file.path]
     nodes.bucket.objects[file.path] = content[:-1] + b"0"
-    with pytest.raises(CheckpointDamaged, match="is not what its node has written"):
+    with pytest.raises(CheckpointError, match="is not what its node has written"):
         read_part(nodes.place.store, 1, file)
 
 

@@ -55,6 +55,8 @@ class Voice:
     def __init__(self, others: Others, place: int) -> None:
         self.others, self.place = others, place
 
+    waits_for = None
+
     def opened(self, *, held: bool) -> None:
         """See `PartWriter`."""
         self.others.held[self.place] = held

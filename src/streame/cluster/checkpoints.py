@@ -46,7 +46,8 @@ KEPT = 3
 DECIDE_S = 10.0
 """How long it is tried to find out whether a checkpoint was decided."""
 
-DELETED_MAX = 200
+DELETED_MAX = 1_000
+"""So many files are deleted after a checkpoint at most; a node makes two for each."""
 
 log = logging.getLogger("streame.cluster")
 

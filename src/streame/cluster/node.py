@@ -5,6 +5,7 @@ import logging
 import secrets
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -33,7 +34,7 @@ from streame.cluster.etcd.lease import LeaseKeeper
 from streame.cluster.etcd.swap import Swap, Swapped, carry_out
 from streame.cluster.follower import follow
 from streame.cluster.frames import Attempt
-from streame.cluster.leader import backoff_s, lead
+from streame.cluster.leader import backoff_s, lead, suspect_s
 from streame.cluster.part import Lead, PartRun, Surroundings
 from streame.cluster.view import (
     AttemptEntry,
@@ -47,7 +48,7 @@ from streame.cluster.view import (
 )
 from streame.core.clock import SystemClock
 from streame.core.failpoints import failpoint
-from streame.errors import Compacted, EtcdError, PlanError, StopOverdue, StreameError
+from streame.errors import EtcdError, EtcdUnavailable, PlanError, StopOverdue, StreameError
 from streame.runtime.local import FAILED_TIMEOUT_S
 
 LOOK_S = 1.0
@@ -100,6 +101,7 @@ class Node:
         self._failures = 0
         self._said_leader: str | None = None
         self._noticed: Attempt | None = None
+        self._lost: Counter[str] = Counter()
         self._last_number = -1
         self._thread = threading.Thread(target=self._work, name=f"node {around.me.name}", daemon=True)
         self._watching = threading.Thread(target=self._watch, name="node watch", daemon=True)
@@ -218,7 +220,8 @@ class Node:
             self._last_number = number
             for member in part.entry.members:
                 if member.name == part.lost and member.id != self._facts.node_id:
-                    suspects[member.id] = now + self._lease_s + 1
+                    self._lost[member.id] += 1
+                    suspects[member.id] = now + suspect_s(self._lease_s, self._lost[member.id])
         jitter = secrets.randbelow(1000) / 1000
         pause_s = backoff_s(self._failures, jitter) if part.state == "lost" else 0.0
         self._facts = replace(self._facts, suspects=suspects, not_before=now + pause_s)
@@ -334,9 +337,10 @@ class Node:
                     watch = self._place.etcd.watch(self._keys.prefix, revision + 1, is_prefix=True)
                 if watch.next(LOOK_S):
                     self._wake.set()
-            except Compacted:
-                watch = None
-            except EtcdError:
+            except EtcdError as error:
+                if watch is not None and not isinstance(error, EtcdUnavailable):
+                    watch.close()  # it has ended: there will be another one
+                    watch = None
                 self._over.wait(REST_S)
         if watch is not None:
             watch.close()

@@ -1,5 +1,6 @@
 """The part of this node in one attempt: its tasks, its links to the other nodes, and how it ends."""
 
+import gc
 import logging
 import threading
 from collections.abc import Callable
@@ -117,6 +118,7 @@ class PartRun:
         self._stop_asked = False
         self._abandoned: BaseException | None = None
         self._threads: list[threading.Thread] = []
+        self._before: PartRun | None = None
 
     @property
     def part(self) -> Part:
@@ -135,9 +137,8 @@ class PartRun:
 
     def start(self, before: "PartRun | None") -> None:
         """Begin, when the part before has ended."""
-        thread = threading.Thread(
-            target=self._work, args=(before,), name=f"attempt {self._part.attempt}", daemon=True
-        )
+        self._before = before
+        thread = threading.Thread(target=self._work, name=f"attempt {self._part.attempt}", daemon=True)
         self._threads.append(thread)
         thread.start()
 
@@ -164,14 +165,13 @@ class PartRun:
         with self._lock:
             self._abandoned = self._abandoned or error
             run, session = self._run, self._session
+        if run is not None:
+            run.abandon(error)  # first: what the session says when it ends is not why
         if session is not None:
             session.fail(error if isinstance(error, ClusterError) else ClusterError(str(error)))
-        if run is not None:
-            run.abandon(error)
 
-    def _work(self, before: "PartRun | None") -> None:
-        if before is not None:
-            before.wait(FAILED_TIMEOUT_S)
+    def _work(self) -> None:
+        self._await_end_of_before()
         error: BaseException | None = None
         try:
             self._begin()
@@ -184,6 +184,15 @@ class PartRun:
         if self._lead is not None:
             self._around.program.stand_by(None)
         self._finish(error)
+
+    def _await_end_of_before(self) -> None:
+        """Wait for the part before, and forget it: its state may be large, and is loaded anew."""
+        before, self._before = self._before, None
+        if before is not None:
+            before.wait(FAILED_TIMEOUT_S)
+            del before
+            if gc.isenabled():
+                gc.collect()  # its tasks refer to each other
 
     def _close_sources(self) -> None:
         """Where the tasks that read them have not started, nobody else does."""
@@ -265,12 +274,15 @@ class PartRun:
             place.shelf,
             program.in_etcd,
         )
-        writer = Writer(files, peers, lambda: self._abandoned is not None)
+        writer = Writer(files, peers, self._is_over)
         if manifest is None:
             return Following(None, (), writer)
         differences = check_plan(manifest.plan, program.plan, program.allow_dropped)
         kept = {each.name for each in differences if each.fate == "kept"}
         return Following(recovered(place.files, manifest), kept, writer)
+
+    def _is_over(self) -> bool:
+        return self._abandoned is not None or (self._session is not None and self._session.error is not None)
 
     def _connect(self, session: Session, wiring: NodeWiring) -> None:
         """One stream to each node that this one has to do with: who comes first among the members opens it."""

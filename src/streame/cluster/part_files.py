@@ -10,7 +10,7 @@ from xxhash import xxh3_128_hexdigest
 
 from streame.cluster.frames import Attempt
 from streame.cluster.shelf import FOLDER, Shelf
-from streame.errors import CheckpointDamaged
+from streame.errors import CheckpointError
 from streame.runtime.part import Gathered, OperatorPart, TaskPart
 from streame.state.checkpoint.manifest import (
     Manifest,
@@ -161,17 +161,17 @@ def read_part(store: ObjectStore, checkpoint: int, file: StoredFile) -> Gathered
         file: the part.
 
     Raises:
-        CheckpointDamaged: when it is not what that node says that it has written.
-        CheckpointError: when the store does not answer.
+        CheckpointError: when it is not what that node says that it has written, or the store does not answer; nothing was
+            decided with it, so another attempt does no harm.
     """
     try:
         content = store.get(file.path)
     except FileNotFoundError:
-        raise CheckpointDamaged(
+        raise CheckpointError(
             f"{store.where}: {file.path} is not there, though its node has written it"
         ) from None
     if xxh3_128_hexdigest(content) != file.digest:
-        raise CheckpointDamaged(f"{store.where}: {file.path} is not what its node has written")
+        raise CheckpointError(f"{store.where}: {file.path} is not what its node has written")
     manifest = decode_manifest(content, checkpoint, None)
     assert isinstance(manifest, Manifest), manifest
     packs = {pack.path: pack for pack in manifest.packs}

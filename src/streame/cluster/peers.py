@@ -132,6 +132,11 @@ class Writer:
         self._files, self._peers, self._is_over = files, peers, is_over
         self._room = RoomWait()
 
+    @property
+    def waits_for(self) -> str | None:
+        """See `runtime.gathering.PartWriter`."""
+        return self._room.waits_for
+
     def opened(self, *, held: bool) -> None:
         """See `runtime.gathering.PartWriter`."""
         self._peers.tell(self._peers.leader, Opened(self._peers.attempt, held))
@@ -149,6 +154,7 @@ class Writer:
                 pause.wait(self._room.failed("the part of a checkpoint", error))
                 continue
             break
+        self._room.passed()
         failpoint("C2.after")
         digest = bytes.fromhex(file.digest)
         self._peers.tell(

@@ -75,6 +75,10 @@ class Gathering:
 class PartWriter(Protocol):
     """Makes parts durable, and tells them to the process that decides."""
 
+    @property
+    def waits_for(self) -> str | None:
+        """What there is no room for; `None` while nothing waits. May be asked from any thread."""
+
     def opened(self, *, held: bool) -> None:
         """All tasks here are ready; `held`: one of them leaves input unread for now. Told again when none does."""
 
@@ -169,8 +173,8 @@ class PartCheckpoints:
 
     @property
     def waits_for(self) -> str | None:
-        """Nothing: a part that cannot be written ends the run."""
-        return None
+        """See `PartWriter`."""
+        return self._writer.waits_for
 
     def run(self) -> None:
         """Write parts until it is given up."""
