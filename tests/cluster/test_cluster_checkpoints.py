@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,9 +19,12 @@ from streame.core.full_disk import is_full_disk
 from streame.errors import CheckpointDamaged, CheckpointError, PlanError, Superseded
 from streame.runtime.part import Gathered, OperatorPart, TaskPart
 from streame.state.checkpoint.manifest import StoredState
+from streame.state.checkpoint.ownership import claim
 from streame.state.checkpoint.spool import Spool
 from streame.state.checkpoint.store import Draft
 from streame.state.snapshot import Leaf, Snapshot
+from streame.storage.disk import LocalDisk
+from streame.storage.folder_bucket import FolderBucket
 from streame.storage.objects import ObjectStore, Taken
 from streame.testing.memory_etcd import Fault, MemoryEtcd
 from tests.storage.memory_bucket import MemoryBucket
@@ -243,6 +247,22 @@ def test_a_late_leader_that_finds_newer_checkpoints_follows(nodes: Nodes) -> Non
     new.write(draft({"sum": [state(1)]}))
     with pytest.raises(Superseded, match="another node leads"):
         nodes.look_back(late)
+
+
+def test_two_clusters_and_a_single_process_do_not_share_a_place(nodes: Nodes, tmp_path: Path) -> None:
+    nodes.place.settle("first")
+    for keys in (Keys("other", "orders"), Keys("shop", "more")):
+        other = replace(nodes.place, keys=keys, job=keys.job, etcd=MemoryEtcd())
+        with pytest.raises(
+            CheckpointError, match="are the checkpoints of job 'orders in cluster shop', not of"
+        ):
+            other.settle("second")
+    place = replace(nodes.place, store=ObjectStore(FolderBucket(tmp_path)), etcd=MemoryEtcd())
+    place.settle("third")
+    with pytest.raises(
+        CheckpointError, match="are the checkpoints of job 'orders in cluster shop', not of 'orders'"
+    ):
+        claim(LocalDisk(tmp_path), "orders", str(tmp_path))
 
 
 def test_a_node_that_looks_into_another_place_than_the_others_is_refused(nodes: Nodes) -> None:

@@ -17,6 +17,11 @@ def changes(before: View, after: View) -> Iterator[str]:
     for node_id, entry in now.items():
         if node_id not in then:
             yield f"node {entry.member.name} ({entry.member.address}) is there"
+            if entry.member.name in {each.member.name for each in now.values() if each is not entry}:
+                yield (
+                    f"there are several nodes named {entry.member.name}: only one of them is given work; unless the older one is "
+                    "just going, give each a name of its own"
+                )
         elif entry.leaving and not then[node_id].leaving:
             yield f"node {entry.member.name} wants to end, and hands its work over"
     for node_id, entry in then.items():

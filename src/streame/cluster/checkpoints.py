@@ -88,16 +88,16 @@ class Place:
             CheckpointError: when it is the place of another job, or not that of the other nodes, or cannot be used.
             EtcdError: when etcd does not answer.
         """
-        where = self.store.where
+        where, name = self.store.where, f"{self.job} in cluster {self.keys.cluster}"
         owner = job_of(Spool(self.store), where)
         if owner is None:
             try:
-                self.store.put_new(FORMAT, format_bytes(self.job))
+                self.store.put_new(FORMAT, format_bytes(name))
             except Taken:
                 owner = job_of(Spool(self.store), where)
-        if owner is not None and owner != self.job:
+        if owner is not None and owner != name:
             raise CheckpointError(
-                f"{where}: these are the checkpoints of job {owner!r}, not of {self.job!r}; give each job a place of its own"
+                f"{where}: these are the checkpoints of job {owner!r}, not of {name!r}; give each job a place of its own"
             )
         if self.store.size("m") is not None or self.store.names("m"):
             raise CheckpointError(

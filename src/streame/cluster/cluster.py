@@ -119,9 +119,13 @@ class Cluster:
         """Who this node is: as its certificate says, if it has one.
 
         Raises:
-            PlanError: when the certificate is one of another cluster, or cannot be used.
+            PlanError: when the certificate is one of another cluster, or cannot be used, or there is nothing to name it by.
         """
         if self.tls is None:
+            if self.node is None and self.address.endswith(":0"):
+                raise PlanError(
+                    f"address={self.address!r} stands for any port, so that it tells nobody apart; give node= too"
+                )
             derived = "node-" + re.sub(r"[^a-z0-9]+", "-", self.address.lower()).strip("-")
             return Identity.of(self.name, "node", self.node or derived)
         found = self.tls.check(to_datetime(SystemClock().now_us()))

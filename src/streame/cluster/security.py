@@ -113,7 +113,9 @@ def host_of(address: str) -> str:
         or int(port) > 65_535
         or (":" in bare) != (bare != host)
     ):
-        raise PlanError(f"{address!r} is no address; write HOST:PORT, for IPv6 [HOST]:PORT")
+        raise PlanError(
+            f"{address!r} is no address; write HOST:PORT with a port up to 65535, for IPv6 [HOST]:PORT"
+        )
     return bare
 
 
@@ -136,7 +138,7 @@ def refuse_insecure(addresses: Sequence[str], tls: Tls | None, *, insecure: bool
     Raises:
         PlanError: when there are no files and the user has not said so, or an address is not only of this machine.
     """
-    outside = [address for address in addresses if not is_loopback(host_of(address))]
+    outside = [address for address in dict.fromkeys(addresses) if not is_loopback(host_of(address))]
     if tls is not None:
         if insecure:
             raise PlanError(f"there are TLS files and insecure=True; leave out one of the two ({_SETTINGS})")

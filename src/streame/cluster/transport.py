@@ -121,7 +121,8 @@ class DataServer:
                 self.port = self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise ClusterError(
-                f"cannot listen on {address}: {error}; give the address of this machine, and a port that is free"
+                f"cannot listen on {address}: its port is taken, or it is not of this machine; give the address of this machine, "
+                "and a port that is free"
             ) from error
         self._server.start()
 
