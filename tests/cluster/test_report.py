@@ -125,6 +125,13 @@ def test_what_has_changed_is_told_in_words() -> None:
         "node b is to be drained",
         "no node leads",
     ]
+    twin = View(
+        nodes=(*alone.nodes, NodeEntry(Member("b-2", "b", "127.0.0.1:3"), "d")), drained=alone.drained
+    )
+    assert [line.partition(":")[0] for line in changes(alone, twin)][:2] == [
+        "node b (127.0.0.1",
+        "there are several nodes named b",
+    ]
     assert list(changes(alone, View(outcome=Outcome(5, "finished")))) == [
         "node b (127.0.0.1:2) has ended",
         "the job has finished",

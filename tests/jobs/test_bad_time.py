@@ -59,6 +59,29 @@ def test_times_that_cannot_be_read_are_dead_letters_of_the_source(tmp_path: Path
     assert sorted(kinds["kind"]) == ["null", "null", "type", "type", "type"]
 
 
+BY_KEY: dict[str, Any] = {
+    "group_by_dynamic": lambda rows: rows.group_by_dynamic("at", every="1m", group_by="k").agg(n=pl.len()),
+    "group_by_session": lambda rows: rows.group_by_session("at", gap="1m", group_by="k").agg(n=pl.len()),
+    "rolling": lambda rows: rows.rolling("at", period="1m", group_by="k").agg(n=pl.len()),
+    "unique": lambda rows: rows.unique(["k"], within="1m"),
+}
+
+
+@pytest.mark.parametrize("parallelism", [1, 3])
+@pytest.mark.parametrize("verb", BY_KEY)
+def test_a_null_time_is_a_dead_letter_with_its_place_however_many_instances_there_are(
+    verb: str, parallelism: int, tmp_path: Path
+) -> None:
+    frames = [
+        pl.DataFrame({"at": at(*times), "k": range(3)}) for times in ((1, None, 2), (None, 3, 4), (5, 6, 7))
+    ]
+    rows = st.scan_frames(frames, name="rows", event_time="at", on_error="dead_letter")
+    job = st.job([BY_KEY[verb](rows).sink_ndjson(tmp_path / "out.ndjson", name="out")])
+    job.run(errors=tmp_path / "errors", parallelism=parallelism)
+    letters = pl.read_ndjson(tmp_path / "errors" / "*.ndjson")
+    assert set(letters.select("source", "offset").rows()) == {("rows", 1), ("rows", 3)}
+
+
 def test_a_null_time_is_a_dead_letter_of_the_verb_that_needs_one() -> None:
     rows = pl.DataFrame([at(1, None, 3), pl.Series("v", [1, 2, 3])])
     for verb in ("group_by_dynamic", "group_by_session", "rolling"):

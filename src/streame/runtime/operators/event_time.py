@@ -92,6 +92,10 @@ class EventTimeOperator(Operator):
         if len(ticks):
             batch = self._marked(batch, ticks, rows, split)
             self._splits.observed(split, int(ticks.max()))
+        if (
+            rows is not None
+        ):  # rows without a time will be refused, perhaps behind the place where rows are shared out
+            batch = Batch(with_position_column(batch), split=batch.split)
         if batch.frame.height:
             out.emit(batch)
         self._say(out)
