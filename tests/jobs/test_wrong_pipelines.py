@@ -51,7 +51,7 @@ CASES = {
     "required": Wrong(lambda: rows(required=["y"]), "required.*'y'"),
     "endless collect": Wrong(lambda: st.scan_queue(Queue(), {"n": pl.Int64}).collect(), "never ends"),
     "reserved name at the source": Wrong(lambda: rows(pl.DataFrame({"__position": [1]})), "taken by the engine"),
-    "reserved name of values": Wrong(lambda: rows(pl.DataFrame({"__value_rows": [1]})), "taken by the engine"),
+    "reserved name of values": Wrong(lambda: rows(pl.DataFrame({"__put_together_rows": [1]})), "taken by the engine"),
     "reserved name by rename": Wrong(lambda: rows().rename({"x": "__position"}), "taken by the engine"),
     "reserved name by a verb": Wrong(lambda: rows().with_columns(__position=1), "taken by the engine"),
     "explode of no list": Wrong(lambda: rows().explode("x"), "explode: .*"),

@@ -23,7 +23,7 @@ It is there only in batches that hold such a row.
 
 HIDDEN = (POSITION, WEIGHT, BEHIND)
 
-VALUES = "__value_"
+VALUES = "__put_together_"
 """How the names of columns begin that hold the values of several rows."""
 
 _TAKEN = {*HIDDEN, "__group", "__time"}
