@@ -2,9 +2,7 @@
 
 import gc
 import json
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ from streame.cluster.part import PartRun
 from streame.cluster.view import Keys, view_of
 from streame.errors import StreameError
 from streame.testing.etcd_members import free_ports
+from tests.cluster.test_memory_limit import eventually
 from tests.services.etcd import EtcdServers
 
 WAIT_S = 30.0
@@ -74,13 +73,6 @@ def nodes(tmp_path: Path, one_member: EtcdServers) -> Iterator[Nodes]:
     found = Nodes(tmp_path, one_member)
     with found.running:
         yield found
-
-
-def eventually(check: Callable[[], bool], why: str) -> None:
-    deadline, rest = time.monotonic() + WAIT_S, threading.Event()
-    while not check():
-        assert time.monotonic() < deadline, why
-        rest.wait(0.05)
 
 
 def test_what_makes_the_job_fail_on_one_node_ends_it_on_all(nodes: Nodes) -> None:

@@ -145,16 +145,8 @@ class BatchCodec:
                     parts.append((part.data.cast("B"), [Run(0, part.nbytes, Kind.RISING)]))
             size = sum(len(each) for each, _ in parts)
             head = Data(attempt, channel, seq, rows, size, hidden, batch.split, source, even, is_partial)
-            whole = narrowed(parts) if size else []
-            if size <= _IN_ONE_BYTES:
-                data = pack(head, *whole)
-                yield data, charge(len(data), size)
-                seq += 1
-                continue
-            cost = charge(sum(map(len, whole)), size)
-            for data in _in_several(head, b"".join(whole)):
-                yield data, cost
-                cost = 0
+            for packed in _packed(head, narrowed(parts) if size else []):
+                yield packed
                 seq += 1
 
     def decode(self, data: Data, body: memoryview) -> Batch:
@@ -259,11 +251,17 @@ class BatchCodec:
 _LAYOUTS_MAX = 16
 
 
-def _in_several(head: Data, body: bytes) -> Iterator[bytes]:
-    """The frames of a row that is too long for one."""
-    yield pack(msgspec.structs.replace(head, rest=len(body) - _IN_ONE_BYTES), body[:_IN_ONE_BYTES])
+def _packed(head: Data, pieces: list[Bytes]) -> Iterator[tuple[bytes, int]]:
+    """One frame, or several where a row is too long for one, each with what it takes of the credit: the first one takes all."""
+    if head.bytes <= _IN_ONE_BYTES:
+        data = pack(head, *pieces)
+        yield data, charge(len(data), head.bytes)
+        return
+    body = b"".join(pieces)
+    first = msgspec.structs.replace(head, rest=len(body) - _IN_ONE_BYTES)
+    yield pack(first, body[:_IN_ONE_BYTES]), charge(len(body), head.bytes)
     for number, at in enumerate(range(_IN_ONE_BYTES, len(body), _IN_ONE_BYTES), start=1):
-        yield pack(More(head.attempt, head.channel, head.seq + number), body[at : at + _IN_ONE_BYTES])
+        yield pack(More(head.attempt, head.channel, head.seq + number), body[at : at + _IN_ONE_BYTES]), 0
 
 
 def _arrow(frame: pl.DataFrame) -> memoryview:

@@ -327,12 +327,14 @@ class ClusterLog:
         kept, litter = {each.named.path for each in self._state.kept}, []
         for path in self._store.names(self._folder):
             name = path.removeprefix(f"{self._folder}/")
-            segment = _NAME.fullmatch(name)
-            if segment and int(segment["epoch"]) != self._head.epoch and path not in kept:
+            if name.startswith(_PROBE):
+                litter.append(path)
+            if (segment := _NAME.fullmatch(name)) is None or path in kept:
+                continue
+            epoch = int(segment["epoch"])
+            if epoch != self._head.epoch:
                 self._refuse_earlier_head(path, kept)
-            if name.startswith(_PROBE) or (
-                segment and int(segment["epoch"]) < self._head.epoch and path not in kept
-            ):
+            if epoch < self._head.epoch:
                 litter.append(path)
         self._remove(litter)
 

@@ -16,8 +16,8 @@ INTERVAL_S = 0.02
 class Outgoing:
     """The frames of one stream, from many threads to the one that sends them.
 
-    Frames with rows are bounded by the credits of their channels, as far as these have a limit. Pings, their answers and credits are kept as what there is
-    to say, so that there is never more than one of each.
+    Frames with rows are bounded by the credits of their channels, as far as these have a limit. Pings, their answers and
+    credits are kept as what there is to say, so that there is never more than one of each.
 
     Args:
         attempt: that of the frames.
