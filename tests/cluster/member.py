@@ -18,6 +18,7 @@ from streame.core.failpoints import arm
 from streame.errors import StreameError
 from streame.runtime.signals import stop_on_signals
 from tests.cluster.jobs import JOBS, queued
+from tests.cluster.netns import move_to
 from tests.cluster.putters import Putter
 
 log = logging.getLogger("tests.member")
@@ -38,6 +39,8 @@ def main(settings: dict[str, Any]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     folder, name = Path(settings["folder"]), settings["node"]
     log.info("node %s is process %s", name, os.getpid())
+    if settings.get("namespace"):
+        move_to(settings["namespace"])
 
     def armed(number: int, frame: FrameType | None) -> None:
         arm((folder / f"{name}.armed").read_text())
@@ -47,9 +50,10 @@ def main(settings: dict[str, Any]) -> int:
     if settings.get("proxy_port"):
         Proxied.proxy_port = settings["proxy_port"]
         setattr(cluster_module, "DataServer", Proxied)  # noqa: B010 - there is no setting for it
+    tls = st.Tls(*map(Path, settings["tls"])) if settings.get("tls") else None
     cluster = st.Cluster(
         etcd=settings["etcd"], address=settings["address"], name=settings["cluster"], node=name,
-        insecure=True, lease="2s",
+        tls=tls, etcd_tls=tls, insecure=tls is None, lease="2s",
     )  # fmt: skip
     checkpoints: dict[str, Any] = {
         "checkpoints": folder / "checkpoints", "checkpoint_interval": settings["interval"],

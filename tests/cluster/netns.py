@@ -7,6 +7,7 @@ A direction is cut by a wrong hardware address for the other host: packets leave
 that drops them. That needs no packet filter, which neither every kernel nor every machine has.
 """
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -24,9 +25,7 @@ STOP_S = 5.0
 NOBODY = "02:00:00:00:ff:ff"
 """A hardware address that no host has."""
 
-MACHINE = "streame-hosts"
-"""The interface of this machine that joins the hosts."""
-
+_CLONE_NEWNET = 0x40000000
 _numbers = counting()
 
 
@@ -36,15 +35,22 @@ class NotAllowed(Exception):  # noqa: N818 - it says what is the matter with the
 
 @dataclass
 class Hosts:
-    """Some hosts, numbered from 0, each in a namespace with one address."""
+    """Some hosts, numbered from 0, each in a namespace with one address.
+
+    Args:
+        count: how many.
+        name: how the names of their namespaces begin.
+        network: which of several networks they are, as joined ones are apart on this machine.
+    """
 
     count: int
     name: str
+    network: int
     running: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def address(self, host: int) -> str:
         """The address of a host; it is none of loopback."""
-        return f"10.231.7.{host + 1}"
+        return f"10.231.{self.network}.{host + 1}"
 
     def start(self, host: int, *command: str, **settings: Any) -> subprocess.Popen[str]:
         """A process on a host; it is killed when the hosts are removed, if it has not ended."""
@@ -72,8 +78,14 @@ class Hosts:
             if other != host:
                 self.part(host, other)
 
+    def unplug(self, host: int) -> None:
+        """Take a host's cable out: unlike one that is parted it notices, and knows no way to anybody."""
+        _ip("-n", self.namespace(host), "link", "set", "eth0", "down")
+
     def heal(self) -> None:
         """Let every host reach every other one."""
+        for host in range(self.count):
+            _ip("-n", self.namespace(host), "link", "set", "eth0", "up")
         for sender in range(self.count):
             for receiver in range(self.count):
                 if sender != receiver:
@@ -101,8 +113,9 @@ def hosts(count: int, *, joined: bool = False) -> Iterator[Hosts]:
     """
     if (reason := _lacking()) is not None:
         raise NotAllowed(reason)
-    made = Hosts(count, f"streame-{os.getpid()}-{next(_numbers)}")
-    hub = f"{made.name}-hub"
+    number = next(_numbers)
+    made = Hosts(count, f"streame-{os.getpid()}-{number}", number % 250)
+    hub, machine = f"{made.name}-hub", f"streame-hosts{made.network}"
     _remove_leftovers()
     with ExitStack() as opened:
         for name in (hub, *map(made.namespace, range(count))):
@@ -119,12 +132,12 @@ def hosts(count: int, *, joined: bool = False) -> Iterator[Hosts]:
             _ip("-n", name, "address", "add", f"{made.address(host)}/24", "dev", "eth0")
             _ip("-n", name, "link", "set", "lo", "up")
         if joined:
-            here = ["peer", "name", MACHINE, "netns", str(os.getpid())]
+            here = ["peer", "name", machine, "netns", str(os.getpid())]
             _ip("-n", hub, "link", "add", "port", "type", "veth", *here)
-            opened.callback(_ip, "link", "delete", MACHINE)
+            opened.callback(_ip, "link", "delete", machine)
             _ip("-n", hub, "link", "set", "port", "master", "bridge", "up")
-            _ip("link", "set", MACHINE, "up")
-            _ip("address", "add", "10.231.7.254/24", "dev", MACHINE)
+            _ip("link", "set", machine, "up")
+            _ip("address", "add", made.address(253) + "/24", "dev", machine)
         made.heal()
         yield made
 
@@ -136,6 +149,15 @@ def why_not(*, joined: bool = False) -> str | None:
             return None
     except NotAllowed as reason:
         return str(reason)
+
+
+def move_to(namespace: str) -> None:
+    """Let this thread, and all that it starts from now on, be on another host."""
+    with Path("/run/netns", namespace).open() as file:
+        library = ctypes.CDLL(None, use_errno=True)
+        if library.setns(file.fileno(), _CLONE_NEWNET):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), file.name)
 
 
 def _lacking() -> str | None:

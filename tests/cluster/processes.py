@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import TimeoutExpired
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from streame.cluster.view import Keys, View, view_of
 from streame.core.failpoints import EXIT_CODE, VARIABLE
 from streame.testing.tcp_proxy import TcpProxy
 from tests.cluster.loads import FedRows, Load, PutRows
+from tests.cluster.sites import Site
 from tests.services.etcd import EtcdServers
 from tests.services.nursery import Forked, nursery
 
@@ -46,17 +47,19 @@ class Node:
 
     Args:
         name: of the node.
-        port: where it listens.
+        address: where it listens.
         etcd: the proxies through which it reaches the members of etcd, if there are any.
         way: the proxy through which others reach it, if there is one.
         job: what it runs.
+        more: what it is told besides.
     """
 
     name: str
-    port: int
+    address: str
     etcd: list[TcpProxy]
     way: TcpProxy | None
     job: str
+    more: dict[str, Any]
     process: Forked | None = None
 
 
@@ -72,6 +75,7 @@ class Nodes:
         random: where what is random comes from.
         is_proxied: whether a test can spoil the network between nodes, and to etcd.
         load: what goes into the job.
+        site: the hosts on which the nodes run; without, they run side by side.
     """
 
     servers: EtcdServers
@@ -81,11 +85,13 @@ class Nodes:
     random: np.random.Generator
     load: Load
     is_proxied: bool = False
+    site: Site | None = None
     nodes: dict[str, Node] = field(default_factory=dict)
     killed: int = 0
 
     def __post_init__(self) -> None:
-        self._etcd = EtcdClient(EtcdSettings(self.servers.endpoints))
+        settings = EtcdSettings(self.servers.endpoints) if self.site is None else self.site.etcd_settings()
+        self._etcd = EtcdClient(settings)
         self._keys = Keys(self.cluster, self.job)
         self._opened = contextlib.ExitStack()
         self._gone: set[str] = set()
@@ -99,8 +105,8 @@ class Nodes:
             settings = {
                 "node": name, "cluster": self.cluster, "folder": str(self.folder), "job": node.job,
                 "etcd": [proxy.address for proxy in node.etcd] or list(self.servers.endpoints),
-                "address": f"127.0.0.1:{node.port}", "proxy_port": None if node.way is None else node.way.port,
-                "interval": INTERVAL,
+                "address": node.address, "proxy_port": None if node.way is None else node.way.port,
+                "interval": INTERVAL, **node.more,
             }  # fmt: skip
             with self._log(name).open("ab") as log:
                 arguments = ["tests.cluster.member", json.dumps(settings)]
@@ -186,7 +192,7 @@ class Nodes:
         assert process is not None
         file = self.folder / f"{name}-{process.pid}.sent"
         address = file.read_text() if file.exists() else ""
-        return next((each.name for each in self.nodes.values() if f"127.0.0.1:{each.port}" == address), "")
+        return next((each.name for each in self.nodes.values() if each.address == address), "")
 
     def followers(self) -> list[str]:
         """The names of the others that take part now."""
@@ -278,12 +284,16 @@ class Nodes:
         return log.read_text(errors="replace") if log.exists() else ""
 
     def _made(self, name: str) -> Node:
-        port = _free_port()
+        more: dict[str, Any] = {}
+        address = f"127.0.0.1:{_free_port()}"
+        if self.site is not None:
+            address, more = self.site.address(len(self.nodes)), self.site.settings(name, len(self.nodes))
         proxies = []
-        for address in (f"127.0.0.1:{port}", *self.servers.endpoints) if self.is_proxied else ():
-            host, number = address.rsplit(":", 1)
+        for each in (address, *self.servers.endpoints) if self.is_proxied else ():
+            host, number = each.rsplit(":", 1)
             proxies.append(self._opened.enter_context(TcpProxy(host, int(number))))
-        self.nodes[name] = Node(name, port, proxies[1:], proxies[0] if proxies else None, self.job)
+        way = proxies[0] if proxies else None
+        self.nodes[name] = Node(name, address, proxies[1:], way, self.job, more)
         return self.nodes[name]
 
     def _forget(self, *names: str) -> None:
@@ -310,12 +320,13 @@ def running(
     seed: int,
     *,
     is_proxied: bool = False,
+    site: Site | None = None,
 ) -> Iterator[Nodes]:
     """A job on some nodes, all of which take part. What they have said is shown when something is wrong."""
     folder.mkdir(parents=True, exist_ok=True)
-    cluster = f"c{os.getpid()}-{folder.name}".lower()
+    cluster = f"c{os.getpid()}-{folder.name}".lower() if site is None else site.signer.cluster
     load = PutRows(folder) if job == "queued" else FedRows(folder, job)
-    made = Nodes(servers, folder, job, cluster, np.random.default_rng(seed), load, is_proxied)
+    made = Nodes(servers, folder, job, cluster, np.random.default_rng(seed), load, is_proxied, site)
     try:
         made.start(*names)
         made.takes_part(*names)

@@ -4,8 +4,10 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from streame.core.failpoints import EXIT_CODE
+from tests.cluster.partings import WAYS, hosts_parted
 from tests.cluster.processes import LEASE_S, Nodes
 
 NIGHTLY = bool(os.environ.get("STREAME_NIGHTLY"))
@@ -291,14 +293,14 @@ class Scenario:
         job: which job.
         names: of the nodes that run at first.
         act: what is done.
-        is_proxied: whether the network between nodes, and to etcd, can be spoilt.
+        network: between nodes, and to etcd: as it is, with proxies that can be spoilt, or each on a host of its own.
         members: how many members etcd has.
     """
 
     job: str
     names: tuple[str, ...]
     act: Callable[[Nodes], None]
-    is_proxied: bool = False
+    network: Literal["plain", "proxies", "hosts"] = "plain"
     members: int = 1
 
 
@@ -318,11 +320,17 @@ SCENARIOS = {
     "steps of a takeover": Scenario("fed", THREE, takeover_steps),
     "rows are put": Scenario("queued", THREE, lambda nodes: rows_are_put(nodes, 40 if NIGHTLY else 2)),
     "pauses": Scenario("rekeyed", THREE, lambda nodes: pauses(nodes, 100 if NIGHTLY else 3)),
-    "etcd away": Scenario("fed", THREE, lambda nodes: etcd_away(nodes, 30 if NIGHTLY else 2), True),
+    "etcd away": Scenario("fed", THREE, lambda nodes: etcd_away(nodes, 30 if NIGHTLY else 2), "proxies"),
     "members of etcd gone": Scenario("fed", THREE, members_of_etcd_gone, members=3),
-    "parted": Scenario("rekeyed", THREE, lambda nodes: parted(nodes, 70 if NIGHTLY else 3), True),
+    "parted": Scenario("rekeyed", THREE, lambda nodes: parted(nodes, 70 if NIGHTLY else 3), "proxies"),
     "nodes that read are parted": Scenario(
-        "split", THREE, lambda nodes: parted(nodes, 70 if NIGHTLY else 2), True
+        "split", THREE, lambda nodes: parted(nodes, 70 if NIGHTLY else 2), "proxies"
+    ),
+    "hosts are parted": Scenario(
+        "rekeyed", THREE, lambda nodes: hosts_parted(nodes, WAYS * 3 if NIGHTLY else WAYS[::2]), "hosts"
+    ),
+    "hosts that read are parted": Scenario(
+        "split", THREE, lambda nodes: hosts_parted(nodes, WAYS * 3 if NIGHTLY else WAYS[1::2]), "hosts"
     ),
     "rescaled": Scenario("split", ("first",), rescaled),
     "strangers": Scenario("fed", THREE, strangers),

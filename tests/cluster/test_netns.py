@@ -87,6 +87,14 @@ def test_one_direction_is_cut(three: Hosts, sender: int, receiver: int, arrives:
     assert pair.say("c", 5)[:1] == "B"
 
 
+def test_a_host_without_its_cable_knows_no_way(three: Hosts) -> None:
+    three.unplug(1)
+    command = [*three.command(1), "ip", "route", "get", three.address(0)]
+    assert "unreachable" in subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    three.heal()
+    assert Pair(three).say("a", 5) == "A"
+
+
 def test_others_are_not_cut(three: Hosts) -> None:
     three.isolate(2)
     assert Pair(three).say("a", 5) == "A"
