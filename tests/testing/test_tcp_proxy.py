@@ -1,8 +1,10 @@
 """The proxy between real sockets: what it passes on, holds, loses, damages, resets and refuses."""
 
+import gc
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -289,6 +291,19 @@ def test_nobody_may_connect_and_then_all_may(proxy: TcpProxy, client: socket.soc
     with connected(proxy) as later:
         later.sendall(b"a")
         assert received(later, 1) == b"a"
+
+
+def test_who_connects_at_the_moment_of_a_refusal_is_not_forgotten(proxy: TcpProxy) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        for _ in range(300):
+            with socket.socket() as early:
+                early.setblocking(False)
+                early.connect_ex((proxy.host, proxy.port))
+                proxy.refuse()
+                proxy.heal()
+        gc.collect()
+    assert [str(each.message) for each in caught] == []
 
 
 def test_a_target_that_is_not_there_is_a_reset(echo: Echo, proxy: TcpProxy) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -40,7 +41,7 @@ class TcpProxy:
         self._connections: set[ProxiedConnection] = set()
         self._accepted = 0
         self._resets_new = False
-        self._listening: asyncio.Task[None] | None = None
+        self._listener: socket.socket | None = None
         self._held_port = _bound(0)  # it never listens: while the proxy refuses nobody else gets the port
         self.port: int = self._held_port.getsockname()[1]
         self._loop = asyncio.new_event_loop()
@@ -118,7 +119,7 @@ class TcpProxy:
 
     def refuse(self) -> None:
         """Let nobody connect until `heal`; connections that are open stay so."""
-        self._wait(self._hang_up())
+        self._do(self._hang_up)
 
     def heal(self) -> None:
         """Be a good net again."""
@@ -176,26 +177,26 @@ class TcpProxy:
         self._listen()
 
     def _listen(self) -> None:
-        if self._listening is None:
-            listener = _bound(self.port)
-            listener.listen(BACKLOG)
-            self._listening = self._loop.create_task(self._accept(listener))
+        if self._listener is None:
+            self._listener = _bound(self.port)
+            self._listener.listen(BACKLOG)
+            self._loop.add_reader(self._listener, self._accept, self._listener)
 
-    async def _hang_up(self) -> None:
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
-            self._listening = None
+    def _hang_up(self) -> None:
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
 
-    async def _accept(self, listener: socket.socket) -> None:
-        with listener:
-            while True:
-                accepted, _ = await self._loop.sock_accept(listener)
-                if self._resets_new:
-                    end_with_reset(accepted)
-                    accepted.close()
-                else:
-                    self._pass_on(accepted)
+    def _accept(self, listener: socket.socket) -> None:
+        """Take one connection; a task that waits for one could be cancelled when it has it, and forget it."""
+        with suppress(BlockingIOError, ConnectionAbortedError):
+            accepted, _ = listener.accept()
+            if self._resets_new:
+                end_with_reset(accepted)
+                accepted.close()
+            else:
+                self._pass_on(accepted)
 
     def _pass_on(self, accepted: socket.socket) -> None:
         self._accepted += 1
@@ -205,7 +206,7 @@ class TcpProxy:
         connection.task.add_done_callback(lambda _: self._connections.discard(connection))
 
     async def _shut(self) -> None:
-        await self._hang_up()
+        self._hang_up()
         await self._reset(new_too=True)
 
 
