@@ -28,6 +28,7 @@ from streame.cluster.follower import follow
 from streame.cluster.frames import Attempt
 from streame.cluster.leader import BACKOFF_MAX_S, SETTLE_S, backoff_s, lead
 from streame.cluster.part import may_pass
+from streame.cluster.suspects import Suspect
 from streame.cluster.view import AttemptEntry, LeaderEntry, Member, NodeEntry, Outcome, Pointer, View
 from streame.errors import StopOverdue
 
@@ -105,7 +106,7 @@ def test_who_cannot_take_part_is_left_out(why: str) -> None:
     nodes = dict(zip("abc", seen.nodes, strict=True))
     match why:
         case "suspect":
-            more = {"suspects": {C.id: 100.5}}
+            more = {"suspects": {C.id: Suspect(100.5, 3.0)}}
         case "leaving":
             nodes["c"] = NodeEntry(C, "d", leaving=True)
         case "drained":
@@ -140,7 +141,7 @@ def test_attempts_of_each_leader_are_counted_from_one() -> None:
 def test_a_lost_attempt_is_followed_by_another_after_a_while() -> None:
     lost = part(ONE, "lost", lost="b")
     assert leads(view(A, B, attempt=ONE), part=lost, not_before=100.1) == Wait(100.1)
-    action = leads(view(A, B, attempt=ONE), part=lost, suspects={B.id: 105.0})
+    action = leads(view(A, B, attempt=ONE), part=lost, suspects={B.id: Suspect(105.0, 3.0)})
     assert isinstance(action, Propose)
     assert (action.entry.attempt, action.entry.members) == (Attempt(EPOCH, 2), (A,))
 
@@ -149,7 +150,10 @@ def test_new_nodes_are_taken_in_together_once_they_have_settled() -> None:
     seen, running = view(A, B, C, attempt=ONE), part(ONE)
     assert leads(seen, part=running, seen={C.id: 99.9}) == Wait(99.9 + SETTLE_S)
     assert isinstance(leads(seen, part=running, seen={C.id: 99.0}), StopPart)
-    assert leads(seen, part=running, seen={C.id: 99.0}, suspects={C.id: 101.0}) == Wait(101.0)
+    assert leads(seen, part=running, seen={C.id: 99.0}, suspects={C.id: Suspect(101.0, 3.0)}) == Wait(101.0)
+    assert isinstance(
+        leads(seen, part=running, seen={C.id: 99.0}, suspects={C.id: Suspect(100.0, 3.0)}), StopPart
+    )
     stopped = leads(seen, part=part(ONE, "stopped"))
     assert isinstance(stopped, Propose)
     assert set(stopped.entry.members) == {A, B, C}

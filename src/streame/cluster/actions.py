@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from streame.cluster.frames import Attempt
+from streame.cluster.suspects import Suspect
 from streame.cluster.view import AttemptEntry, Outcome, View
 
 PartState = Literal["running", "stopping", "stopped", "finished", "lost", "failed"]
@@ -53,7 +54,7 @@ class Facts:
         is_leaving: whether it was asked to hand its work over and end.
         leads: the epoch in which it leads, if it has won an election.
         followed: the epochs of leaders for which it has worked, its own too.
-        suspects: nodes that were lost, by id, and until when they are left out.
+        suspects: nodes that were lost, by id.
         seen: when each node that is there was first seen, by id.
         not_before: before then no attempt is proposed.
     """
@@ -67,9 +68,14 @@ class Facts:
     is_leaving: bool = False
     leads: int | None = None
     followed: frozenset[int] = frozenset()
-    suspects: Mapping[str, float] = field(default_factory=dict)
+    suspects: Mapping[str, Suspect] = field(default_factory=dict)
     seen: Mapping[str, float] = field(default_factory=dict)
     not_before: float = 0.0
+
+    def leaves_out(self, node_id: str) -> bool:
+        """Whether a node was lost so recently that nothing is begun with it yet."""
+        suspect = self.suspects.get(node_id)
+        return suspect is not None and suspect.until > self.now
 
     @property
     def must_say_leaving(self) -> bool:

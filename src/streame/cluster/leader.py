@@ -26,9 +26,6 @@ SETTLE_S = 0.5
 BACKOFF_S = 0.1
 BACKOFF_MAX_S = 5.0
 
-SUSPECT_MAX_S = 60.0
-"""A node that was lost is left out for so long at most."""
-
 
 def lead(facts: Facts, instances: int) -> Action:
     """What to do as the leader.
@@ -89,7 +86,9 @@ def _keep_running(facts: Facts, part: Part) -> Action:
     taking_part = {member.id for member in part.entry.members}
     new = [member for member in _able(facts) if member.id not in taking_part]
     if not new:
-        return Wait(min(facts.suspects.values(), default=None))
+        return Wait(
+            min((each.until for each in facts.suspects.values() if each.until > facts.now), default=None)
+        )
     settled = max(facts.seen.get(member.id, facts.now) for member in new) + SETTLE_S
     if facts.now < settled:
         return Wait(settled)
@@ -123,7 +122,7 @@ def _able(facts: Facts) -> list[Member]:
             or entry.leaving
             or entry.digest != facts.digest
             or entry.member.name in facts.view.drained
-            or facts.suspects.get(entry.member.id, facts.now) > facts.now
+            or facts.leaves_out(entry.member.id)
         )
     ]
 
@@ -145,13 +144,3 @@ def backoff_s(failures: int, jitter: float) -> float:
     if failures <= 1:
         return 0.0  # a lost node is nothing that happens again at once
     return float(min(BACKOFF_MAX_S, BACKOFF_S * 2 ** (failures - 2)) * (0.5 + 0.5 * jitter))
-
-
-def suspect_s(lease_s: float, times: int) -> float:
-    """How long a node is left out that was lost: longer each time, so that one that never works does not stop the others.
-
-    Args:
-        lease_s: how long its entry may be there although it is not.
-        times: how often it was lost, this time too.
-    """
-    return float(min(SUSPECT_MAX_S, (lease_s + 1) * 2 ** (times - 1)))

@@ -5,7 +5,6 @@ import logging
 import secrets
 import threading
 import time
-from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -34,8 +33,9 @@ from streame.cluster.etcd.lease import LeaseKeeper
 from streame.cluster.etcd.swap import Swap, Swapped, carry_out
 from streame.cluster.follower import follow
 from streame.cluster.frames import Attempt
-from streame.cluster.leader import backoff_s, lead, suspect_s
+from streame.cluster.leader import backoff_s, lead
 from streame.cluster.part import Lead, PartRun, Surroundings
+from streame.cluster.suspects import lost, worked
 from streame.cluster.view import (
     AttemptEntry,
     LeaderEntry,
@@ -101,7 +101,6 @@ class Node:
         self._failures = 0
         self._said_leader: str | None = None
         self._noticed: Attempt | None = None
-        self._lost: Counter[str] = Counter()
         self._last_number = -1
         self._thread = threading.Thread(target=self._work, name=f"node {around.me.name}", daemon=True)
         self._watching = threading.Thread(target=self._watch, name="node watch", daemon=True)
@@ -188,6 +187,9 @@ class Node:
             log.warning("node %s does not lead any more", self._around.me.name)
             self._leadership = leads = None
         part = None if self._run is None else self._run.part
+        if part is not None and view.pointer is not None and view.pointer.attempt == part.attempt:
+            ids = [member.id for member in part.entry.members]
+            self._facts = facts = replace(facts, suspects=worked(facts.suspects, ids, now))
         if part is not None and part.is_over and part.attempt != self._noticed:
             self._took_notice(part, view)
             facts = self._facts
@@ -198,7 +200,7 @@ class Node:
         seen = {each.member.id: facts.seen.get(each.member.id, now) for each in view.nodes}
         self._facts = replace(
             facts, now=now, view=view, is_held=held, part=part, leads=leads, followed=frozenset(followed), seen=seen,
-            suspects={node_id: until for node_id, until in facts.suspects.items() if until > now and node_id in seen},
+            suspects={node_id: each for node_id, each in facts.suspects.items() if node_id in seen},
             is_leaving=self.is_leaving or self._around.me.name in view.drained,
         )  # fmt: skip
 
@@ -220,8 +222,9 @@ class Node:
             self._last_number = number
             for member in part.entry.members:
                 if member.name == part.lost and member.id != self._facts.node_id:
-                    self._lost[member.id] += 1
-                    suspects[member.id] = now + suspect_s(self._lease_s, self._lost[member.id])
+                    suspects[member.id] = found = lost(suspects.get(member.id), self._lease_s, now)
+                    if self._facts.leads is not None:
+                        log.info("node %s was lost: it is left out for %g s", member.name, found.left_out_s)
         jitter = secrets.randbelow(1000) / 1000
         pause_s = backoff_s(self._failures, jitter) if part.state == "lost" else 0.0
         self._facts = replace(self._facts, suspects=suspects, not_before=now + pause_s)
