@@ -1,6 +1,6 @@
 """Nodes that were lost: how long a leader does without each, so that one that never works does not stop the others for ever."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 LEFT_OUT_MAX_S = 60.0
@@ -36,10 +36,9 @@ def lost(before: Suspect | None, lease_s: float, now: float) -> Suspect:
     return Suspect(now + left_out_s, left_out_s)
 
 
-def worked(suspects: Mapping[str, Suspect], ids: Iterable[str], now: float) -> dict[str, Suspect]:
+def worked(suspects: Mapping[str, Suspect], ids: Collection[str], now: float) -> dict[str, Suspect]:
     """There is a checkpoint of an attempt in which nodes of these ids take part."""
-    found = {node_id: suspects[node_id] for node_id in ids if node_id in suspects}
     return {
-        **suspects,
-        **{node_id: replace(each, worked=now) for node_id, each in found.items() if each.worked is None},
+        node_id: replace(each, worked=now) if node_id in ids and each.worked is None else each
+        for node_id, each in suspects.items()
     }
