@@ -22,7 +22,7 @@ USUAL = 0.4
 
 def examples(count: int) -> int:
     """The number of examples of a property in this run; `STREAME_EXAMPLES` multiplies it."""
-    return max(5, int(count * USUAL * FACTOR))
+    return max(3, int(count * USUAL * FACTOR))
 
 
 def collected(
