@@ -24,7 +24,7 @@ from streame.core.messages import BATCH_ROWS_MAX, Batch, Positions
 from streame.core.positions import POSITION_DTYPE
 from streame.errors import DataError, PlanError
 from streame.testing import strategies
-from tests.properties.running import examples
+from tests.examples import examples
 
 ATTEMPT = Attempt(7, 1)
 DTYPES: tuple[Any, ...] = (
@@ -74,7 +74,7 @@ def decoded(codec: BatchCodec, data: Data, wide: Bytes) -> Batch:
     return codec.decode(msgspec.structs.replace(data, bytes=len(wide)), memoryview(body))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.data(), strategies.schemas(dtypes=DTYPES))
 def test_rows_of_every_dtype_come_back(data: st.DataObject, schema: pl.Schema) -> None:
     frame = data.draw(strategies.frames(schema))
@@ -258,7 +258,7 @@ HARM = st.one_of(
 )
 
 
-@settings(max_examples=examples(1500))
+@settings(max_examples=examples(600))
 @given(st.data(), st.sampled_from([1, NUMBERS_MIN]))
 def test_bytes_that_mean_harm_are_refused_or_harmless(data: st.DataObject, times: int) -> None:
     """The digest is right, as an attacker within the cluster can make it."""

@@ -20,9 +20,9 @@ from streame.testing.memory_checkpoints import MemoryCheckpoints
 from tests.cluster.test_plans_on_nodes import some_slots
 from tests.cluster.together import run_together
 from tests.durability.world import CrashError, Shelf, ShelfSink
+from tests.examples import FACTOR
 from tests.plans.generator import plan
 from tests.plans.prelude import difference
-from tests.properties.running import FACTOR
 
 PLANS = 100
 CHUNK = 50

@@ -22,6 +22,7 @@ from streame.cluster.frames import (
     pack,
     unpack,
 )
+from tests.examples import examples
 
 NUMBERS = st.integers(0, 2**62)
 TICKS = st.integers(-(2**63), 2**63 - 1)
@@ -99,7 +100,7 @@ def test_a_frame_that_was_cut_or_goes_on_is_refused(frame: Frame, data: st.DataO
             unpack(wrong)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.binary(max_size=300))
 @example(b"")
 @example(b"SF03")
@@ -109,7 +110,7 @@ def test_bytes_that_are_no_frame_are_refused(data: bytes) -> None:
         unpack(data)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.binary(max_size=60) | FRAMES.map(msgspec.msgpack.encode), st.binary(max_size=4), st.data())
 def test_any_header_with_a_right_digest_is_understood_or_refused(
     header: bytes, junk: bytes, data: st.DataObject

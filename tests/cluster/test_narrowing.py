@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from streame.cluster.frames import FrameRefused
 from streame.cluster.narrowing import NUMBERS_MIN, Kind, Run, narrowed, widened
+from tests.examples import examples
 
 LEAST, MOST = -(2**63), 2**63 - 1
 NUMBERS = st.one_of(
@@ -34,7 +35,7 @@ def body_of(*parts: tuple[memoryview, list[Run]]) -> tuple[memoryview, int]:
     return memoryview(b"".join(narrowed(parts))), sum(len(data) for data, _ in parts)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(PART, max_size=2))
 def test_all_numbers_come_back(drawn: list[tuple[bytes, list[int], Kind, bool]]) -> None:
     parts = [part(*each) for each in drawn]

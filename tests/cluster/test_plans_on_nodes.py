@@ -13,9 +13,9 @@ from streame.io.memory import MemorySink
 from streame.plan.nodes import Write
 from streame.plan.optimizer import optimize
 from tests.cluster.together import run_together
+from tests.examples import FACTOR
 from tests.plans.generator import plan
 from tests.plans.prelude import difference
-from tests.properties.running import FACTOR
 
 PLANS = 200
 CHUNK = 50

@@ -9,7 +9,7 @@ from hypothesis import strategies as hst
 from polars.testing import assert_series_equal
 
 from streame.core.arithmetic import as_arithmetic, as_cast
-from tests.properties.running import examples
+from tests.examples import examples
 
 SCHEMA = pl.Schema({"i": pl.Int64(), "j": pl.Int64(), "f": pl.Float64(), "g": pl.Float64(), "s": pl.Int32()})
 TREES = hst.recursive(
@@ -36,7 +36,7 @@ def expression(tree: Any) -> pl.Expr:
     return {"+": one + other, "-": one - other, "*": one * other}[sign]
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(120))
 @given(TREES, ROWS)
 def test_it_gives_what_select_gives(tree: Any, rows: list[Any]) -> None:
     expr = expression(tree)

@@ -12,7 +12,7 @@ from hypothesis import strategies as hst
 from streame.core.calendar import Calendar, Span, parse_span
 from streame.core.time import EventTime, Ticks
 from streame.errors import PlanError
-from tests.properties.running import examples
+from tests.examples import examples
 
 ZONES = (
     None,
@@ -41,7 +41,7 @@ def truncated(instants: pl.Series, every: str) -> Ticks | None:
 
 
 @given(hst.data())
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(120))
 def test_the_last_multiple_up_to_a_time_is_where_truncate_puts_it(data: hst.DataObject) -> None:
     time = timed(data.draw(hst.sampled_from(["ns", "us", "ms"])), data.draw(hst.sampled_from(ZONES)))
     calendar = Calendar.of(time)
@@ -62,7 +62,7 @@ def test_the_last_multiple_up_to_a_time_is_where_truncate_puts_it(data: hst.Data
 
 
 @given(hst.data())
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40))
 def test_adding_a_duration_is_offset_by(data: hst.DataObject) -> None:
     time = timed(data.draw(hst.sampled_from(["ns", "us", "ms"])), data.draw(hst.sampled_from(ZONES)))
     calendar = Calendar.of(time)

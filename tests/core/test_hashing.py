@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from streame.core.hashing import KEY_GROUPS, check_key_dtypes, key_group, stable_hash
 from streame.errors import PlanError
+from tests.examples import examples
 
 NAN = float("nan")
 
@@ -88,7 +89,7 @@ INTEGERS = (
 )
 
 
-@settings(max_examples=50, deadline=None, print_blob=True)
+@settings(max_examples=examples(50))
 @given(st.lists(st.one_of(st.none(), st.integers(0, 127), st.integers(0, 2**64 - 1))))
 def test_integers_of_all_widths_alike(values: list[int | None]) -> None:
     expected = hashes(values, pl.Int128)
@@ -109,13 +110,13 @@ def test_one_zero_and_one_nan() -> None:
 
 
 @given(st.lists(st.floats(width=32), max_size=20))
-@settings(max_examples=30, deadline=None, print_blob=True)
+@settings(max_examples=examples(30))
 def test_floats_of_both_widths_alike(values: list[float]) -> None:
     assert hashes(values, pl.Float32) == hashes(values, pl.Float64)
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), min_size=1, max_size=20))
-@settings(max_examples=30, deadline=None, print_blob=True)
+@settings(max_examples=examples(30))
 def test_plain_and_dictionary_texts_alike(values: list[str]) -> None:
     plain = hashes(values, pl.String)
     assert hashes(values, pl.Categorical) == plain
@@ -123,7 +124,7 @@ def test_plain_and_dictionary_texts_alike(values: list[str]) -> None:
 
 
 @given(st.lists(st.decimals(-(10**6), 10**6, places=2), max_size=20))
-@settings(max_examples=30, deadline=None, print_blob=True)
+@settings(max_examples=examples(30))
 def test_decimals_of_all_scales_alike(values: list[Decimal]) -> None:
     assert hashes(values, pl.Decimal(38, 2)) == hashes(values, pl.Decimal(20, 6))
 
@@ -138,7 +139,7 @@ MOMENTS = st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1))  # noqa: DTZ0
 
 
 @given(st.lists(MOMENTS, max_size=20))
-@settings(max_examples=30, deadline=None, print_blob=True)
+@settings(max_examples=examples(30))
 def test_moments_in_all_units_and_zones_alike(values: list[datetime]) -> None:
     moments = pl.Series("k", values, dtype=pl.Datetime("us")).dt.truncate("1ms")
     utc = moments.dt.replace_time_zone("UTC")
@@ -159,7 +160,7 @@ def test_extreme_moments_have_hashes() -> None:
 
 
 @given(st.data())
-@settings(max_examples=30, deadline=None, print_blob=True)
+@settings(max_examples=examples(30))
 def test_each_row_alone_hashes_as_in_a_frame(data: st.DataObject) -> None:
     row = st.tuples(
         st.none() | st.integers(0, 3), st.none() | st.text("ab", max_size=2), st.none() | st.booleans()

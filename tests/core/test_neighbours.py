@@ -6,12 +6,13 @@ from hypothesis import strategies as st
 
 from streame.core.neighbours import Slots, following, previous
 from streame.core.time import Ticks
+from tests.examples import examples
 
 EXTREMES = st.one_of(st.integers(0, 6), st.sampled_from([-(2**63), 2**63 - 1]))
 ROWS = st.lists(st.tuples(EXTREMES, st.integers(0, 2)), max_size=12)
 
 
-@settings(max_examples=300, deadline=None, print_blob=True)
+@settings(max_examples=examples(300))
 @given(ROWS, ROWS, st.booleans(), st.booleans())
 def test_the_definition(
     rows: list[tuple[int, int]], others: list[tuple[int, int]], exact: bool, one_key: bool

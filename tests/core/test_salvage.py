@@ -10,6 +10,7 @@ from hypothesis import strategies as some
 
 from streame.core.salvage import failure_mask, may_fail
 from tests.core.expression_calls import raises
+from tests.examples import examples
 
 s, i, j, f, p, q, t, d, u = map(pl.col, ["s", "i", "j", "f", "p", "q", "t", "d", "u"])
 
@@ -154,7 +155,7 @@ UNDECIDED = [
 
 
 @pytest.mark.parametrize("expr", MASKED, ids=str)
-@settings(max_examples=4)
+@settings(max_examples=examples(4))
 @given(seed=some.integers(0, 2**32))
 def test_the_mask_is_the_rows_that_raise_alone(expr: pl.Expr, seed: int) -> None:
     mask = failure_mask(expr, SCHEMA)
@@ -167,7 +168,7 @@ def test_the_mask_is_the_rows_that_raise_alone(expr: pl.Expr, seed: int) -> None
 
 
 @pytest.mark.parametrize("expr", NEVER_FAILING, ids=str)
-@settings(max_examples=4)
+@settings(max_examples=examples(4))
 @given(seed=some.integers(0, 2**32))
 def test_what_is_said_never_to_fail_never_fails(expr: pl.Expr, seed: int) -> None:
     assert not may_fail(expr, SCHEMA)

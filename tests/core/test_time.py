@@ -22,7 +22,7 @@ from streame.core.time import (
     far_away,
     is_event_time,
 )
-from tests.properties.running import examples
+from tests.examples import examples
 
 DAY_NS = 86_400_000_000_000
 NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
@@ -102,7 +102,7 @@ CUTS = hst.lists(hst.integers(1, 8), min_size=40, max_size=40)
 
 
 @given(TICKS, CUTS, hst.sampled_from([0, 1, 5, 100]), hst.sampled_from([WATERMARK_MIN, -20, 0, 25]))
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(120))
 def test_behind_is_what_each_row_finds(times: list[int], cuts: list[int], delay: int, floor: int) -> None:
     expected, reached = [], None
     for time in times:
@@ -147,7 +147,7 @@ YEARS = hst.lists(hst.integers(-400, 400), min_size=1, max_size=12)
 
 
 @given(YEARS, CUTS, hst.sampled_from([pl.Date(), pl.Datetime("us"), pl.Datetime("ms", "UTC")]))
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(120))
 def test_far_away_is_what_each_row_finds(years: list[int], cuts: list[int], dtype: Any) -> None:
     time = EventTime("at", dtype)
     low, high, jump = (time.to_ticks(bound) for bound in (TIME_MIN, TIME_MAX, JUMP_MAX))
@@ -289,7 +289,7 @@ EVENTS = hst.lists(
 
 
 @given(EVENTS, hst.integers(0, 5))
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(80))
 def test_any_order_of_events(events: list[tuple[str, str, int | None]], delay: int) -> None:
     splits = SplitWatermarks(delay, {"s"})
     watermark, latest = WATERMARK_MIN, dict[str, int | None]()

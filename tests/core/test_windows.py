@@ -12,7 +12,7 @@ from hypothesis import strategies as hst
 from streame.core.time import TIME_MIN, WATERMARK_MAX, WATERMARK_MIN, EventTime, Ticks
 from streame.core.windows import TICKS_MAX, WindowRule, Windows, window_rule
 from streame.errors import PlanError
-from tests.properties.running import examples
+from tests.examples import examples
 
 HOUR_US = 3_600_000_000
 INTEGER = EventTime("at", pl.Int64())
@@ -76,7 +76,7 @@ def by_definition(windows: Windows, ticks: Ticks) -> set[tuple[int, int, int]]:
 
 
 @given(hst.data())
-@settings(max_examples=examples(400))
+@settings(max_examples=examples(160))
 def test_a_row_is_in_the_windows_that_contain_it(data: hst.DataObject) -> None:
     time = data.draw(hst.sampled_from([NAIVE, BERLIN]))
     closed = data.draw(hst.sampled_from(["left", "right", "both", "none"]))

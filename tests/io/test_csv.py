@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from streame.errors import DataError, PlanError
 from streame.io.formats.csv import CsvDecoder, read_header
 from streame.io.formats.records import RAW_BYTES_MAX, ROW_BYTES_MAX
+from tests.examples import examples
 
 SCHEMA = pl.Schema({"id": pl.Int64(), "name": pl.String(), "price": pl.Float64(), "at": pl.Datetime("us")})
 HEADER = ["name", "extra", "id", "price", "at"]
@@ -95,7 +96,7 @@ def test_blank_line_is_no_row(line: bytes) -> None:
 RECORDS = [record for record, _ in GOOD] + [record for record, _ in BAD] + BLANK
 
 
-@settings(max_examples=80, deadline=None, print_blob=True)
+@settings(max_examples=examples(80))
 @given(st.lists(st.sampled_from(RECORDS), max_size=40), st.data())
 def test_neighbours_and_cuts_do_not_matter(records: list[bytes], data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(0, len(records)), max_size=4)) | {0, len(records)})
@@ -122,7 +123,7 @@ def test_neighbours_and_cuts_do_not_matter(records: list[bytes], data: st.DataOb
     assert offsets == places
 
 
-@settings(max_examples=80, deadline=None, print_blob=True)
+@settings(max_examples=examples(80))
 @given(st.lists(st.sampled_from(RECORDS), max_size=12), st.integers(0, 300))
 def test_complete_ends_at_a_record(records: list[bytes], cut: int) -> None:
     data = b"".join(record + b"\n" for record in records)
@@ -153,7 +154,7 @@ TOKENS = [
 ]
 
 
-@settings(max_examples=200, deadline=None, print_blob=True)
+@settings(max_examples=examples(200))
 @given(st.lists(st.sampled_from(TOKENS), max_size=40), st.integers(0, 200))
 @example([b",", b'""', b"\xff", b"a", b"\n"], 4)
 def test_any_bytes_can_be_cut_where_complete_says(tokens: list[bytes], cut: int) -> None:

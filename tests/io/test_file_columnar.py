@@ -15,6 +15,7 @@ from streame.core.messages import BATCH_BYTES_MAX, BATCH_ROWS_MAX
 from streame.errors import DataError, PlanError
 from streame.io.files.columnar_source import OPEN_MAX, IpcFiles, ParquetFiles
 from streame.io.source import Chunk, Offset
+from tests.examples import examples
 
 Files = type[ParquetFiles] | type[IpcFiles]
 Write = Callable[[pl.DataFrame, Path], None]
@@ -217,7 +218,7 @@ def test_few_followed_files_are_open_at_the_same_time(tmp_path: Path) -> None:
     assert next(readers[-1]) is not None
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(rows=hs.integers(0, 60), group=hs.integers(1, 40), cut=hs.integers(0, 60))
 def test_resuming_gives_the_same_rows(
     tmp_path_factory: pytest.TempPathFactory, rows: int, group: int, cut: int

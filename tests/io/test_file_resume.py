@@ -18,6 +18,7 @@ from streame.io.files.columnar_source import IpcFiles, ParquetFiles
 from streame.io.files.text_source import CsvFiles, NdjsonFiles
 from streame.io.rows import FramesSource, RowsSource
 from streame.io.source import Chunk, Offset, Source
+from tests.examples import examples
 
 SCHEMA = pl.Schema({"a": pl.Int64, "b": pl.String})
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".zst": zstd.compress}
@@ -70,7 +71,7 @@ def text(lines: int, kind: str) -> bytes:
     return (b"" if kind == "ndjson" else b"b,a\n" if kind == "turned" else b"a,b\n") + b"\n".join(made)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     kind=hs.sampled_from(["ndjson", "csv", "turned", "bare"]),
     lines=hs.integers(0, 12),

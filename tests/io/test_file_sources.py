@@ -18,6 +18,7 @@ from streame.io.files.records import RecordCutter
 from streame.io.files.text_source import CsvFiles, NdjsonFiles
 from streame.io.formats.ndjson import NdjsonDecoder
 from streame.io.source import Chunk, Offset, Source
+from tests.examples import examples
 
 SCHEMA = pl.Schema({"a": pl.Int64, "b": pl.String})
 
@@ -95,7 +96,7 @@ def test_zeros_after_gzip_are_padding(tmp_path: Path) -> None:
 LINES = hs.lists(hs.sampled_from([b'{"a":1,"b":"x"}', b'{"a":2}', b"{bad", b"", b'{"b":7}', b'{"a":3}\r']))
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(lines=LINES, last=hs.sampled_from([b"", b"\n"]), data=hs.data())
 def test_cuts_change_nothing(lines: list[bytes], last: bytes, data: hs.DataObject) -> None:
     text = b"\n".join(lines) + last
@@ -172,7 +173,7 @@ def test_a_followed_csv_file_and_its_successor_have_headers(tmp_path: Path) -> N
     assert now(source.read(str(path), after_new)) == []
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(rows=hs.lists(hs.sampled_from([b"1,x", b'2,"p\nq"', b"bad,", b"", b"3", b',"""",'])), data=hs.data())
 def test_csv_cuts_change_nothing(
     tmp_path_factory: pytest.TempPathFactory, rows: list[bytes], data: hs.DataObject

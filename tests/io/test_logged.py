@@ -29,6 +29,7 @@ from streame.io.rows import FramesSource, RowsSource
 from streame.io.source import Chunk, Offset, Source
 from streame.storage.log import Log
 from streame.testing.strategies import frames, schemas
+from tests.examples import examples
 from tests.io.test_durable_queue import Putting
 from tests.storage.power_cut_disk import PowerCutDisk
 
@@ -348,7 +349,7 @@ def test_an_iterator_that_raises_is_an_error_behind_its_rows() -> None:
     assert values(rest(logged(RowsSource(iter([(2,)]), SCHEMA), disk.after_kill()))) == [1, 2]
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(steps=hs.lists(hs.sampled_from(["row", "rows", "bad", "crash", "decide"]), max_size=25))
 def test_whatever_happens_every_acknowledged_row_comes_once(steps: list[str]) -> None:
     disk, count = PowerCutDisk(), 0
@@ -381,7 +382,7 @@ def _ended() -> Queue:
     return items
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(frame=schemas().flatmap(frames), next_offset=hs.recursive(JSON, nested, max_leaves=5))
 def test_a_chunk_comes_back_from_its_bytes(frame: pl.DataFrame, next_offset: Offset) -> None:
     bad = [BadRow(None, "syntax", "", b"\x00\xff"), BadRow(2**62, "type", "no \ud7ff row", b"")]

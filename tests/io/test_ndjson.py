@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from streame.errors import PlanError
 from streame.io.formats.ndjson import NdjsonDecoder
 from streame.io.formats.records import RAW_BYTES_MAX, ROW_BYTES_MAX, oversized
+from tests.examples import examples
 
 SCHEMA = pl.Schema(
     {
@@ -164,7 +165,7 @@ def test_blank_line_is_no_row(line: bytes) -> None:
 LINES = [line for line, _ in GOOD] + [line for line, _ in BAD if len(line) < 5000] + BLANK
 
 
-@settings(max_examples=60, deadline=None, print_blob=True)
+@settings(max_examples=examples(60))
 @given(st.lists(st.sampled_from(LINES), max_size=40), st.data())
 def test_neighbours_and_cuts_do_not_matter(lines: list[bytes], data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(0, len(lines)), max_size=4)) | {0, len(lines)})
@@ -190,7 +191,7 @@ def test_neighbours_and_cuts_do_not_matter(lines: list[bytes], data: st.DataObje
     assert offsets == places
 
 
-@settings(max_examples=60, deadline=None, print_blob=True)
+@settings(max_examples=examples(60))
 @given(
     st.lists(
         st.tuples(

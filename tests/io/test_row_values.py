@@ -17,6 +17,7 @@ from polars.testing import assert_series_equal
 from streame.errors import PlanError
 from streame.io.formats.rows import RowDecoder
 from streame.io.formats.values import describe
+from tests.examples import examples
 
 BERLIN = ZoneInfo("Europe/Berlin")
 INDIA = timezone(timedelta(hours=5, minutes=30))
@@ -149,7 +150,7 @@ def test_value_that_does_not_fit(dtype: Any, value: Any, reason: str) -> None:
     assert decoded.offsets().tolist() == [7]
 
 
-@settings(max_examples=150, deadline=None, print_blob=True)
+@settings(max_examples=examples(150))
 @given(data=st.data())
 def test_verdict_does_not_depend_on_neighbours(data: st.DataObject) -> None:
     dtype = data.draw(st.sampled_from([dtype for dtype, *_ in FITS]))
@@ -179,7 +180,7 @@ def test_verdict_does_not_depend_on_neighbours(data: st.DataObject) -> None:
     assert together.offsets().tolist() == [i for one in alone for i in one.offsets().tolist()]
 
 
-@settings(max_examples=150, deadline=None, print_blob=True)
+@settings(max_examples=examples(150))
 @given(data=st.data())
 def test_values_of_the_exact_type_come_out_unchanged(data: st.DataObject) -> None:
     dtype, values = data.draw(

@@ -27,9 +27,9 @@ from streame.state.checkpoint.object_outbox import ObjectOutbox
 from streame.storage.objects import ObjectStore
 from streame.testing.contracts import MemoryOutbox, Step, SteppedDisk, check_transactional_sink
 from tests.conftest import SEED
+from tests.examples import FACTOR
 from tests.io.leaders import FRAMES, READ, STEPS_MAX, Leader, World
 from tests.io.test_sinks import names
-from tests.properties.running import FACTOR
 from tests.storage.memory_bucket import MemoryBucket
 
 Prepare: TypeAlias = "Callable[[World], World]"

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 import streame as st
 from streame.state.checkpoint.savepoints import make_savepoint
+from tests.examples import examples
 from tests.jobs.test_checkpoints import Feed, expected, output, run_until
 
 PARALLELISM = hy.integers(1, 4)
@@ -102,4 +103,4 @@ class Stops(RuleBasedStateMachine):
 
 
 TestStops = Stops.TestCase
-TestStops.settings = settings(max_examples=25, stateful_step_count=10)
+TestStops.settings = settings(max_examples=examples(25), stateful_step_count=10)

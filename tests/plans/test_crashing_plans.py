@@ -13,9 +13,9 @@ from polars.exceptions import PanicException
 
 import streame as st
 from tests.durability.world import World
+from tests.examples import FACTOR
 from tests.plans import prelude
 from tests.plans.generator import plan
-from tests.properties.running import FACTOR
 
 PLANS = 500
 CHUNK = 50

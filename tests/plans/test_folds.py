@@ -10,13 +10,13 @@ import pytest
 
 from streame.core.changes import fold
 from streame.testing import Driver
+from tests.examples import examples
 from tests.plans import prelude, row_wise_verbs
 from tests.plans.generator import Verb, plan
 from tests.plans.grouping_verbs import group_by, top_k
 from tests.plans.join_verbs import join
 from tests.plans.model import Part, Plan, Source
 from tests.plans.running import Built, OracleError
-from tests.properties.running import examples
 
 PLANS = 40
 

@@ -7,11 +7,11 @@ from collections import Counter
 
 import pytest
 
+from tests.examples import FACTOR
 from tests.plans.generator import VERBS, plan, refused
 from tests.plans.model import Step
 from tests.plans.running import failure_of
 from tests.plans.shrinking import shrunk
-from tests.properties.running import FACTOR
 
 PLANS = 1_000
 CHUNK = 100

@@ -1,6 +1,5 @@
 """How the property tests run a frame: with and without the optimizer, on one thread or several; and how they compare."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 
@@ -13,16 +12,6 @@ from streame.plan.lower import lower
 from streame.plan.nodes import Write
 from streame.plan.optimizer import optimize
 from streame.runtime.local import LocalRun
-
-FACTOR = float(os.environ.get("STREAME_EXAMPLES", "1"))
-
-USUAL = 0.4
-"""The part of a property's examples that a usual run tries: all tests together shall take about two minutes."""
-
-
-def examples(count: int) -> int:
-    """The number of examples of a property in this run; `STREAME_EXAMPLES` multiplies it."""
-    return max(3, int(count * USUAL * FACTOR))
 
 
 def collected(

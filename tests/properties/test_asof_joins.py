@@ -10,8 +10,8 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as hst
 
 from streame.testing import strategies
+from tests.examples import examples
 from tests.properties import two_streams
-from tests.properties.running import examples
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -62,7 +62,7 @@ def settings_of_joins(draw: hst.DrawFn, by: list[Any], tolerances: list[Any]) ->
 
 
 @given(hst.data())
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(80))
 def test_an_asof_join_gives_what_polars_gives(data: hst.DataObject) -> None:
     dtype, tolerances = data.draw(hst.sampled_from(TIMES), label="time")
     by = data.draw(hst.sampled_from(BY), label="by")
@@ -96,7 +96,7 @@ def test_an_asof_join_gives_what_polars_gives(data: hst.DataObject) -> None:
 
 
 @given(hst.data())
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(24))
 def test_rows_of_equal_time_count_in_the_order_of_splits_and_positions(data: hst.DataObject) -> None:
     strategy: Any = data.draw(hst.sampled_from(STRATEGIES), label="strategy")
     schema = {"at": pl.Int64(), "k": pl.String(), "v": pl.Int64()}

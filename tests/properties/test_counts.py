@@ -8,7 +8,8 @@ from hypothesis import strategies as hst
 import streame as st
 from streame.state import counted, shared_keys
 from streame.testing import Driver, strategies
-from tests.properties.running import examples, scanned
+from tests.examples import examples
+from tests.properties.running import scanned
 from tests.properties.test_group_by import keys, same
 from tests.properties.test_sessions import AGGREGATES, VALUES
 from tests.properties.timed import TIME, play
@@ -29,7 +30,7 @@ def windows(
 
 
 @given(hst.data())
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(60))
 def test_counted_by_event_time(data: hst.DataObject) -> None:
     dtype = data.draw(hst.sampled_from(strategies.TIMES))
     key = data.draw(hst.one_of(hst.just({}), keys()))
@@ -55,7 +56,7 @@ def test_counted_by_event_time(data: hst.DataObject) -> None:
 
 
 @given(hst.data())
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40))
 def test_counted_as_they_come_with_hardly_any_room(data: hst.DataObject) -> None:
     key = data.draw(keys())
     rows = data.draw(strategies.keyed_frames(key, VALUES, max_size=40), label="rows")

@@ -14,7 +14,8 @@ from polars.selectors import float as floats
 
 import streame as st
 from streame.testing import strategies
-from tests.properties.running import examples, rows_of, scanned
+from tests.examples import examples
+from tests.properties.running import rows_of, scanned
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -66,7 +67,7 @@ FORMATS = {
 
 @pytest.mark.parametrize("name", FORMATS)
 @given(data=hst.data())
-@settings(max_examples=examples(25))
+@settings(max_examples=examples(10))
 def test_a_round_trip_changes_nothing(name: str, data: hst.DataObject) -> None:
     form = FORMATS[name]
     schema = data.draw(strategies.schemas(min_cols=2, dtypes=form.dtypes), label="schema")

@@ -12,7 +12,8 @@ from hypothesis import strategies as hst
 import streame as st
 from streame.core.changes import fold
 from streame.testing import Driver, strategies
-from tests.properties.running import collected, examples, rows_of, scanned
+from tests.examples import examples
+from tests.properties.running import collected, rows_of, scanned
 from tests.properties.timed import TIME, duration, play
 
 pytestmark = pytest.mark.timeout(600)
@@ -83,7 +84,7 @@ def keys(draw: hst.DrawFn) -> dict[str, Any]:
 
 
 @given(hst.data())
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(60))
 def test_every_batch_gives_what_polars_gives_for_the_rows_so_far(data: hst.DataObject) -> None:
     key = data.draw(keys())
     rows = data.draw(strategies.keyed_frames(key, VALUES), label="rows")
@@ -96,7 +97,7 @@ def test_every_batch_gives_what_polars_gives_for_the_rows_so_far(data: hst.DataO
 
 
 @given(hst.data())
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(24))
 def test_aggregates_in_order_go_by_the_order_of_the_only_split(data: hst.DataObject) -> None:
     key = data.draw(keys())
     rows = data.draw(strategies.keyed_frames(key, VALUES), label="rows")
@@ -140,7 +141,7 @@ SECOND = {
 
 
 @given(hst.data())
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(60))
 def test_a_group_by_of_a_group_by_gives_what_polars_gives(data: hst.DataObject) -> None:
     dtypes = data.draw(hst.lists(hst.sampled_from(list(strategies.KEYS)), min_size=2, max_size=2))
     key = dict(zip(("k0", "k1"), dtypes, strict=True))
@@ -164,7 +165,7 @@ def test_a_group_by_of_a_group_by_gives_what_polars_gives(data: hst.DataObject) 
 
 
 @given(hst.data())
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(16))
 def test_results_said_now_and_then_or_at_the_end_come_to_the_same(data: hst.DataObject) -> None:
     key = data.draw(keys())
     rows = data.draw(strategies.keyed_frames(key, VALUES), label="rows")
@@ -189,7 +190,7 @@ def test_results_said_now_and_then_or_at_the_end_come_to_the_same(data: hst.Data
 
 
 @given(hst.data())
-@settings(max_examples=examples(80))
+@settings(max_examples=examples(32))
 def test_windows_of_a_group_by_with_the_time_as_a_key_give_what_polars_gives(data: hst.DataObject) -> None:
     dtype = data.draw(hst.sampled_from([pl.Datetime("us"), pl.Date(), pl.Int64()]))
     rows = data.draw(strategies.timed_frames({"k": pl.String()}, VALUES, dtype=dtype), label="rows")

@@ -9,8 +9,8 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as hst
 
 from streame.testing import strategies
+from tests.examples import examples
 from tests.properties import two_streams
-from tests.properties.running import examples
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -83,7 +83,7 @@ def _engine_units(times: pl.Series) -> pl.Series:
 
 
 @given(hst.data())
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(60))
 def test_an_interval_join_gives_what_polars_gives(data: hst.DataObject) -> None:
     left_time, right_time, bounds = data.draw(hst.sampled_from(TIMES), label="times")
     chosen = data.draw(hst.lists(hst.sampled_from(list(bounds)), min_size=2, max_size=2), label="bounds")

@@ -16,9 +16,9 @@ from streame.plan.lower import lower
 from streame.plan.nodes import Write
 from streame.plan.optimizer import optimize
 from streame.runtime.local import LocalRun
+from tests.examples import examples
 from tests.plans.prelude import Splits, asof, counted, difference, first_within, interval, numbered
 from tests.plans.prelude import number as number_rows
-from tests.properties.running import examples
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -151,7 +151,7 @@ WINDOWS = hst.builds(
 
 
 @given(GIVEN, WINDOWS, hst.sampled_from([1, 2, 3, -2, -3]))
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(60))
 def test_windows(source: Given, windows: Windows, parallelism: int) -> None:
     expected, expected_late = windows.definition(source.frame())
     found, late = run(windows.stream(source.scan("s")), parallelism)
@@ -192,7 +192,7 @@ VERBS: dict[str, Verb] = {
 
 @pytest.mark.parametrize("name", VERBS)
 @given(GIVEN, hst.sampled_from([1, 2, 3, -2, -3]))
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(16))
 def test_verbs_of_one_input(name: str, source: Given, parallelism: int) -> None:
     stream, polars = VERBS[name]
     on_time, expected_late = by_time(source.frame())
@@ -202,7 +202,7 @@ def test_verbs_of_one_input(name: str, source: Given, parallelism: int) -> None:
 
 
 @given(GIVEN, GIVEN, hst.sampled_from(["inner", "left", "full"]), hst.sampled_from([1, 3, -3]))
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(24))
 def test_interval_joins(one: Given, other: Given, how: Any, parallelism: int) -> None:
     joined = one.scan("one").join_interval(
         other.scan("other"), on="k", how=how, lower="-3i", upper="6i", suffix="_0"
@@ -217,7 +217,7 @@ def test_interval_joins(one: Given, other: Given, how: Any, parallelism: int) ->
 
 
 @given(GIVEN, GIVEN, hst.sampled_from(["backward", "forward", "nearest"]), hst.sampled_from([1, 3, -3]))
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(24))
 def test_asof_joins(one: Given, other: Given, strategy: Any, parallelism: int) -> None:
     joined = one.scan("one").join_asof(
         other.scan("other"), on="at", by="k", strategy=strategy, tolerance=8, suffix="_0"

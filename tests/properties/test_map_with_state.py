@@ -15,7 +15,8 @@ from hypothesis import strategies as hst
 
 import streame as st
 from streame.testing import strategies
-from tests.properties.running import collected, examples, rows_of, scanned
+from tests.examples import examples
+from tests.properties.running import collected, rows_of, scanned
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -75,7 +76,7 @@ def one_zero(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 @given(hst.data())
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40))
 def test_as_a_loop_over_the_rows_in_order(data: hst.DataObject) -> None:
     dtypes = data.draw(
         hst.lists(hst.sampled_from(list(strategies.KEYS)), min_size=1, max_size=2), label="keys"
@@ -96,7 +97,7 @@ def test_as_a_loop_over_the_rows_in_order(data: hst.DataObject) -> None:
 
 
 @given(hst.data())
-@settings(max_examples=examples(50))
+@settings(max_examples=examples(20))
 def test_late_rows_are_those_behind_their_watermark(data: hst.DataObject) -> None:
     key = {"k0": pl.String()}
     ordered = data.draw(strategies.timed_frames(key, VALUES, dtype=pl.Int64(), max_size=30)).select(
@@ -114,7 +115,7 @@ def test_late_rows_are_those_behind_their_watermark(data: hst.DataObject) -> Non
 
 
 @given(hst.data())
-@settings(max_examples=examples(50))
+@settings(max_examples=examples(20))
 def test_rows_of_several_splits_come_in_one_order(data: hst.DataObject) -> None:
     dtype = data.draw(hst.sampled_from(strategies.TIMES), label="dtype")
     key = {"k": pl.UInt8()}

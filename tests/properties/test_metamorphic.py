@@ -9,8 +9,8 @@ from hypothesis import strategies as hst
 
 import streame as st
 from streame.testing import strategies
+from tests.examples import examples
 from tests.plans.prelude import difference, run
-from tests.properties.running import examples
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -62,7 +62,7 @@ def by_windows(frame: st.StreamDataFrame, keys: list[str], name: str, **aggs: An
 
 @pytest.mark.parametrize("verb", [by_keys, by_windows])
 @given(two_streams(), hst.sampled_from([1, 2, 3, 7]))
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(16))
 def test_a_union_is_what_its_parts_come_to(
     verb: Any, streams: tuple[st.StreamDataFrame, st.StreamDataFrame, list[str]], parallelism: int
 ) -> None:
@@ -76,7 +76,7 @@ def test_a_union_is_what_its_parts_come_to(
 
 
 @given(two_streams())
-@settings(max_examples=examples(12))
+@settings(max_examples=examples(5))
 def test_neither_optimizer_nor_parallelism_shows(
     streams: tuple[st.StreamDataFrame, st.StreamDataFrame, list[str]],
 ) -> None:

@@ -10,7 +10,8 @@ from hypothesis.strategies import DrawFn
 
 import streame as st
 from streame.io.memory import MemorySink
-from tests.properties.running import examples, rows_of, scanned
+from tests.examples import examples
+from tests.properties.running import rows_of, scanned
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -110,7 +111,7 @@ def in_streame(shape: Shape) -> list[st.StreamDataFrame]:
 
 
 @given(shapes(), hst.sampled_from([1, 3]), hst.sampled_from([1, 100]))
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(24))
 def test_a_job_of_any_shape_ends_and_is_right(shape: Shape, parallelism: int, channel_rows: int) -> None:
     expected, streams = in_polars(shape), in_streame(shape)
     sinks = {number: MemorySink() for number in shape.sinks}
@@ -122,7 +123,7 @@ def test_a_job_of_any_shape_ends_and_is_right(shape: Shape, parallelism: int, ch
 
 
 @given(shapes(), hst.sampled_from([1, 3]), hst.integers(0, 300))
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(16))
 def test_a_job_of_any_shape_can_be_stopped_and_can_fail(
     shape: Shape, parallelism: int, fails_at: int
 ) -> None:

@@ -19,8 +19,9 @@ from streame.plan.nodes import Write
 from streame.plan.optimizer import optimize
 from streame.runtime.local import LocalRun
 from streame.testing import strategies
+from tests.examples import examples
 from tests.properties.chains import Verb
-from tests.properties.running import examples, rows_of, scanned
+from tests.properties.running import rows_of, scanned
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -132,7 +133,7 @@ def run(
 
 
 @given(hst.data())
-@settings(max_examples=examples(120))
+@settings(max_examples=examples(48))
 def test_exactly_the_rows_that_fail_alone_are_rejected(data: hst.DataObject) -> None:
     frame = data.draw(tables(), label="frame")
     chain = data.draw(verbs(), label="verbs")
@@ -153,7 +154,7 @@ def test_exactly_the_rows_that_fail_alone_are_rejected(data: hst.DataObject) -> 
 
 
 @given(hst.data())
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(16))
 def test_positions_survive_a_join(data: hst.DataObject) -> None:
     frame = data.draw(tables(), label="frame")
     known = pl.DataFrame({"n": [0, 1, 128, None], "w": ["0", "x", "2", "y"]})

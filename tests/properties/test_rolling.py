@@ -11,7 +11,7 @@ import streame as st
 from streame.state import recent, shared_keys
 from streame.state.rolling import RollingResults
 from streame.testing import strategies
-from tests.properties.running import examples
+from tests.examples import examples
 from tests.properties.test_group_by import keys, same
 from tests.properties.timed import TIME, duration, play, ticks
 
@@ -53,7 +53,7 @@ def how(data: hst.DataObject, patch: pytest.MonkeyPatch) -> None:
 
 
 @given(hst.data())
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(80))
 def test_rolling_is_that_of_polars(data: hst.DataObject) -> None:
     dtype = data.draw(hst.sampled_from(strategies.TIMES))
     key = data.draw(hst.one_of(hst.just({}), keys()))
@@ -90,7 +90,7 @@ CALENDAR = ["1d", "2d", "1w", "1mo", "1q", "1d12h"]
 
 
 @given(hst.data())
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40))
 def test_windows_of_the_calendar(data: hst.DataObject) -> None:
     dtype = data.draw(
         hst.sampled_from(

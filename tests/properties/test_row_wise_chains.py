@@ -8,8 +8,9 @@ from polars.exceptions import PanicException, PolarsError
 from polars.testing import assert_frame_equal
 
 from streame.testing import strategies
+from tests.examples import examples
 from tests.properties.chains import Verb, applied, chains
-from tests.properties.running import collected, examples, rows_of, scanned
+from tests.properties.running import collected, rows_of, scanned
 
 pytestmark = pytest.mark.timeout(600)  # so that a failing example can still be made small
 
@@ -25,7 +26,7 @@ def polars_says(frame: pl.DataFrame, verbs: list[Verb]) -> pl.DataFrame:
 
 
 @given(hst.data())
-@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(120), suppress_health_check=[HealthCheck.too_slow])
 def test_a_chain_gives_what_polars_gives(data: hst.DataObject) -> None:
     schema = data.draw(strategies.schemas(), label="schema")
     frame = data.draw(strategies.frames(schema), label="frame")
@@ -46,7 +47,7 @@ def test_a_chain_gives_what_polars_gives(data: hst.DataObject) -> None:
 
 
 @given(hst.data())
-@settings(max_examples=examples(8), suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(5), suppress_health_check=list(HealthCheck))
 def test_a_large_frame_is_cut_at_its_edges(data: hst.DataObject) -> None:
     schema = pl.Schema({"a": pl.Int64(), "b": pl.String(), "c": pl.List(pl.Int64())})
     some = data.draw(strategies.frames(schema, min_size=1), label="rows, repeated")

@@ -10,7 +10,7 @@ from hypothesis import strategies as hst
 import streame as st
 from streame.core.changes import fold
 from streame.testing import strategies
-from tests.properties.running import examples
+from tests.examples import examples
 from tests.properties.test_group_by import same
 from tests.properties.timed import TIME, duration, play, ticks
 
@@ -47,7 +47,7 @@ def sessions(rows: pl.DataFrame, key: list[str], gap: int, aggs: dict[str, pl.Ex
 
 
 @given(hst.data())
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(80))
 def test_sessions_are_those_of_polars(data: hst.DataObject) -> None:
     dtype = data.draw(hst.sampled_from(strategies.TIMES))
     keys = data.draw(hst.lists(hst.sampled_from(list(strategies.KEYS)), max_size=2))

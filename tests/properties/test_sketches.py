@@ -14,7 +14,8 @@ from streame.api.sketches import ApproxNUnique, ApproxQuantile
 from streame.core.user_aggregates import Aggregate
 from streame.errors import PlanError
 from streame.testing import strategies
-from tests.properties.running import collected, examples, scanned
+from tests.examples import examples
+from tests.properties.running import collected, scanned
 
 ROWS = 200_000
 
@@ -33,7 +34,7 @@ def finished(aggregate: Aggregate, state: Any) -> Any:
 
 
 @given(hst.data())
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(24))
 def test_few_values_are_counted_exactly(data: hst.DataObject) -> None:
     dtype = data.draw(
         hst.sampled_from([*strategies.KEYS, pl.Decimal(10, 2), pl.Int128(), pl.UInt64(), pl.Time()])
@@ -61,7 +62,7 @@ def test_many_values_are_counted_nearly(count: int, precision: int) -> None:
 
 
 @given(hst.data())
-@settings(max_examples=examples(20))
+@settings(max_examples=examples(8))
 def test_a_count_depends_on_the_set_of_values_alone(data: hst.DataObject) -> None:
     rng = np.random.default_rng(data.draw(hst.integers(0, 9)))
     values = pl.Series(rng.integers(0, data.draw(hst.sampled_from([50, 3_000, 10**6])), 20_000))
@@ -112,7 +113,7 @@ def test_a_quantile_is_near(shape: str, merged: int) -> None:
 
 
 @given(hst.lists(hst.floats() | hst.none(), max_size=40), hst.floats(0, 1))
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40))
 def test_a_quantile_of_few_values_is_one_of_them(values: list[float | None], quantile: float) -> None:
     aggregate = ApproxQuantile("v", quantile, 500)
     column = pl.Series(values, dtype=pl.Float64)
@@ -147,7 +148,7 @@ def test_asking_early_changes_nothing() -> None:
 
 
 @given(hst.data())
-@settings(max_examples=examples(20))
+@settings(max_examples=examples(8))
 def test_the_cut_of_batches_does_not_matter(data: hst.DataObject) -> None:
     rows = pl.DataFrame({"k": [n % 3 for n in range(5_000)], "v": [(n * 7919) % 5_003 for n in range(5_000)]})
     near = [st.approx_quantile("v", q).alias(f"q{q}") for q in (0.1, 0.5, 0.99)]

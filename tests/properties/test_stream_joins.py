@@ -10,8 +10,9 @@ from hypothesis import strategies as hst
 
 from streame.core.changes import DIFF
 from streame.testing import Driver, strategies
+from tests.examples import examples
 from tests.properties import two_streams
-from tests.properties.running import collected, examples, scanned
+from tests.properties.running import collected, scanned
 from tests.properties.test_interval_joins import in_polars
 
 pytestmark = pytest.mark.timeout(600)
@@ -36,7 +37,7 @@ def arguments_of_joins(draw: hst.DrawFn, keys: int) -> dict[str, Any]:
 
 
 @given(hst.data())
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(60))
 def test_a_join_of_two_streams_gives_what_polars_gives(data: hst.DataObject) -> None:
     dtypes = data.draw(
         hst.lists(hst.sampled_from(list(strategies.KEYS)), min_size=1, max_size=3), label="keys"
@@ -91,7 +92,7 @@ def test_changes_with_nested_columns() -> None:
 
 
 @given(hst.data())
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40))
 def test_a_time_to_live_is_a_bound_on_how_far_times_are_apart(data: hst.DataObject) -> None:
     arguments = data.draw(arguments_of_joins(1), label="arguments")
     (left_key,), (right_key,) = arguments["left_on"], arguments["right_on"]
@@ -113,7 +114,7 @@ def test_a_time_to_live_is_a_bound_on_how_far_times_are_apart(data: hst.DataObje
 
 
 @given(hst.data())
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40))
 def test_event_time_among_the_keys_bounds_a_join(data: hst.DataObject) -> None:
     arguments = data.draw(arguments_of_joins(data.draw(hst.integers(0, 1))), label="arguments")
     key = dict.fromkeys(arguments["left_on"], pl.String()), dict.fromkeys(arguments["right_on"], pl.String())
@@ -139,7 +140,7 @@ AGGS = {"n": pl.len(), "v": pl.col("v").sum(), "top": pl.col("v").max()}
 
 
 @given(hst.data())
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40))
 def test_changes_streams_join_as_the_tables_that_they_lead_to(data: hst.DataObject) -> None:
     arguments = data.draw(arguments_of_joins(1), label="arguments")
     (left_key,), (right_key,) = arguments["left_on"], arguments["right_on"]
@@ -174,7 +175,7 @@ def test_changes_streams_join_as_the_tables_that_they_lead_to(data: hst.DataObje
 
 
 @given(hst.data())
-@settings(max_examples=examples(30))
+@settings(max_examples=examples(12))
 def test_a_second_join_on_top_of_a_join_that_takes_back(data: hst.DataObject) -> None:
     frames = [
         data.draw(strategies.keyed_frames({"k": pl.String()}, {f"v{number}": pl.Int8()}, max_size=8))
@@ -194,7 +195,7 @@ def test_a_second_join_on_top_of_a_join_that_takes_back(data: hst.DataObject) ->
 
 
 @given(hst.data())
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(16))
 def test_verbs_around_a_join_change_nothing(data: hst.DataObject) -> None:
     left, right = (
         data.draw(strategies.keyed_frames({"k": pl.Int64()}, {"v": pl.Int64(), "u": pl.String()}))
@@ -228,7 +229,7 @@ def test_verbs_around_a_join_change_nothing(data: hst.DataObject) -> None:
 
 
 @given(hst.data())
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(16))
 def test_windows_are_joined_on_window_and_key(data: hst.DataObject) -> None:
     key: dict[str, Any] = {"k": pl.String()}
     left, right = (data.draw(strategies.timed_frames(key, {"v": pl.Int8()}, steps=12)) for _ in "lr")
@@ -281,7 +282,7 @@ EVENTS: hst.SearchStrategy[list[Event]] = hst.lists(
 
 
 @given(EVENTS, hst.sampled_from(HOWS), hst.sampled_from([1, 3]))
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40))
 def test_without_event_time_rows_live_by_the_wall_clock(
     events: list[Event], how: Any, parallelism: int
 ) -> None:

@@ -7,13 +7,14 @@ from hypothesis import strategies as hst
 
 import streame as st
 from streame.testing import strategies
-from tests.properties.running import collected, examples, rows_of, scanned
+from tests.examples import examples
+from tests.properties.running import collected, rows_of, scanned
 
 pytestmark = pytest.mark.timeout(600)
 
 
 @given(hst.data())
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(80))
 def test_a_join_gives_what_polars_gives(data: hst.DataObject) -> None:
     dtypes = data.draw(hst.lists(hst.sampled_from(list(strategies.KEYS)), min_size=1, max_size=3))
     left_key = {f"k{number}": dtype for number, dtype in enumerate(dtypes)}
@@ -44,7 +45,7 @@ def test_a_join_gives_what_polars_gives(data: hst.DataObject) -> None:
 
 
 @given(hst.data())
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(16))
 def test_verbs_around_a_join_change_nothing(data: hst.DataObject) -> None:
     key = {"k": pl.Int64()}
     left = data.draw(strategies.keyed_frames(key, {"v": pl.Int64(), "u": pl.String()}), label="stream")

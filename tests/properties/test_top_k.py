@@ -12,7 +12,7 @@ import streame as st
 from streame.core.changes import fold
 from streame.testing import Driver, batch
 from streame.testing.strategies import batch_cuts
-from tests.properties.running import examples
+from tests.examples import examples
 from tests.properties.test_group_by import follow, same
 
 pytestmark = pytest.mark.timeout(600)
@@ -43,7 +43,7 @@ def ranked(rows: pl.DataFrame, by: list[Any], reverse: list[bool]) -> pl.DataFra
     return rows.sort(by, descending=[not each for each in reverse], nulls_last=True, maintain_order=True)
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(24))
 @given(orders(), hst.booleans())
 def test_the_best_of_all_rows(given: tuple[Any, ...], bottom: bool) -> None:
     cuts, by, reverse, k = given
@@ -53,7 +53,7 @@ def test_the_best_of_all_rows(given: tuple[Any, ...], bottom: bool) -> None:
     follow(found, cuts, lambda rows: ranked(rows, by, reverse).head(k))
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(24))
 @given(orders(), hst.sampled_from([1, 2, 3]))
 def test_the_best_of_each_group(given: tuple[Any, ...], parallelism: int) -> None:
     cuts, by, reverse, k = given
@@ -65,7 +65,7 @@ def test_the_best_of_each_group(given: tuple[Any, ...], parallelism: int) -> Non
     follow(found, cuts, expected, parallelism)
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(24))
 @given(orders(), hst.sampled_from([1, 2, 3]))
 def test_the_best_of_an_aggregate(given: tuple[Any, ...], parallelism: int) -> None:
     cuts, _, reverse, k = given

@@ -10,7 +10,8 @@ from hypothesis import strategies as hst
 import streame as st
 from streame.core.changes import fold
 from streame.testing import Driver, strategies
-from tests.properties.running import examples, rows_of, scanned
+from tests.examples import examples
+from tests.properties.running import rows_of, scanned
 from tests.properties.test_group_by import follow, keys, same
 from tests.properties.timed import TIME, duration, play, ticks
 
@@ -32,7 +33,7 @@ def spaced(rows: pl.DataFrame, subset: list[str], within: int) -> pl.DataFrame:
 
 
 @given(hst.data())
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(60))
 def test_the_first_rows_by_event_time(data: hst.DataObject) -> None:
     dtype = data.draw(hst.sampled_from(strategies.TIMES))
     key = data.draw(keys())
@@ -66,7 +67,7 @@ def test_the_first_rows_by_event_time(data: hst.DataObject) -> None:
 
 
 @given(hst.data())
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(60))
 def test_the_last_row_and_rows_without_an_equal_so_far(data: hst.DataObject) -> None:
     dtype = data.draw(hst.sampled_from(strategies.TIMES))
     key = data.draw(keys())
@@ -83,7 +84,7 @@ def test_the_last_row_and_rows_without_an_equal_so_far(data: hst.DataObject) -> 
 
 
 @given(hst.data())
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40))
 def test_without_event_time_rows_go_by_their_order_in_the_source(data: hst.DataObject) -> None:
     key = data.draw(keys())
     rows = data.draw(strategies.keyed_frames(key, VALUES), label="rows")
@@ -104,7 +105,7 @@ def test_without_event_time_rows_go_by_their_order_in_the_source(data: hst.DataO
 
 
 @given(hst.data())
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(24))
 def test_rows_of_a_changes_stream_that_are_there(data: hst.DataObject) -> None:
     rows = data.draw(strategies.keyed_frames({"k": pl.String()}, VALUES), label="rows")
     cuts = data.draw(strategies.batch_cuts(rows))

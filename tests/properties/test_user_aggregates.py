@@ -10,7 +10,8 @@ from hypothesis import strategies as hst
 
 import streame as st
 from streame.testing import strategies
-from tests.properties.running import collected, examples, scanned
+from tests.examples import examples
+from tests.properties.running import collected, scanned
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -81,7 +82,7 @@ VERBS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("verb", VERBS)
 @given(data=hst.data())
-@settings(max_examples=examples(25))
+@settings(max_examples=examples(10))
 def test_as_polars_has_it(verb: str, data: hst.DataObject) -> None:
     key = {"k": data.draw(hst.sampled_from([pl.String(), pl.Int64(), pl.Float64()]))}
     values = {"v": pl.Int32()}

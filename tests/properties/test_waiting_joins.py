@@ -12,7 +12,7 @@ from hypothesis import strategies as hst
 
 import streame as st
 from streame.testing import Driver
-from tests.properties.running import examples
+from tests.examples import examples
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -86,7 +86,7 @@ class Model:
 
 
 @given(EVENTS, hst.sampled_from([0, 1, 5, None]), hst.booleans(), hst.sampled_from([1, 3]))
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(60))
 def test_every_row_waits_as_the_rule_says(
     events: list[Event], wait_s: int | None, left: bool, parallelism: int
 ) -> None:

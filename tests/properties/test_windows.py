@@ -13,7 +13,8 @@ from streame.core.changes import fold
 from streame.core.durations import duration_ticks
 from streame.core.time import EventTime
 from streame.testing import Driver, strategies
-from tests.properties.running import collected, examples, rows_of, scanned
+from tests.examples import examples
+from tests.properties.running import collected, rows_of, scanned
 from tests.properties.test_group_by import AGGREGATES, IN_ORDER, VALUES, same
 from tests.properties.windowed import AT, Shape, expected, in_windows, marks
 
@@ -81,7 +82,7 @@ def aggregates(data: hst.DataObject, among: dict[str, pl.Expr]) -> dict[str, pl.
 
 
 @given(hst.data())
-@settings(max_examples=examples(250))
+@settings(max_examples=examples(100))
 def test_windows_of_one_split_are_those_of_polars(data: hst.DataObject) -> None:
     rows, shape, keys, step = data.draw(windowed(), label="windows")
     aggs = aggregates(data, AGGREGATES | IN_ORDER)
@@ -122,7 +123,7 @@ def late_rows(rows: pl.DataFrame, shape: Shape, lateness: int) -> pl.DataFrame:
 
 
 @given(hst.data())
-@settings(max_examples=examples(250))
+@settings(max_examples=examples(100))
 def test_late_rows_count_where_they_came_in_time_and_nowhere_else(data: hst.DataObject) -> None:
     rows, shape, keys, step = data.draw(windowed(), label="windows")
     dtype = rows.schema[AT]
@@ -150,7 +151,7 @@ def test_late_rows_count_where_they_came_in_time_and_nowhere_else(data: hst.Data
 
 
 @given(hst.data())
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(80))
 def test_after_every_batch_the_fold_is_the_answer_so_far(data: hst.DataObject) -> None:
     rows, shape, keys, step = data.draw(windowed(), label="windows")
     dtype = rows.schema[AT]
@@ -192,7 +193,7 @@ def test_after_every_batch_the_fold_is_the_answer_so_far(data: hst.DataObject) -
 
 
 @given(hst.data())
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40))
 def test_the_splits_that_rows_come_from_make_no_difference(data: hst.DataObject) -> None:
     rows, shape, keys, _ = data.draw(windowed(), label="windows")
     aggs = aggregates(data, AGGREGATES | IN_ORDER)
@@ -209,7 +210,7 @@ def late_by_splits(hands: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 
 @given(hst.data())
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40))
 def test_each_split_is_late_by_itself(data: hst.DataObject) -> None:
     rows, shape, keys, step = data.draw(windowed(), label="windows")
     late_by = step if isinstance(step, int) else "96h" if step == "12h" else f"{9 * int(step[:-1])}{step[-1]}"
@@ -231,7 +232,7 @@ def test_each_split_is_late_by_itself(data: hst.DataObject) -> None:
 
 
 @given(hst.data())
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40))
 def test_windows_of_windows(data: hst.DataObject) -> None:
     dtype, start, step, shapes = data.draw(hst.sampled_from([TIMES[0], TIMES[5], TIMES[2]]))
     key = {"k0": pl.Int64()}
@@ -268,7 +269,7 @@ def test_windows_of_windows(data: hst.DataObject) -> None:
 
 
 @given(hst.data())
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(60))
 def test_windows_over_rows_that_are_taken_back(data: hst.DataObject) -> None:
     rows, shape, _, _ = data.draw(windowed(), label="windows")
     rows = rows.with_columns(
@@ -297,7 +298,7 @@ def test_windows_over_rows_that_are_taken_back(data: hst.DataObject) -> None:
 
 
 @given(hst.data())
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(24))
 def test_windows_that_grow_hold_all_rows_since_they_began(data: hst.DataObject) -> None:
     rows = data.draw(
         strategies.timed_frames(

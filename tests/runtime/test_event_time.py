@@ -19,7 +19,7 @@ from streame.core.messages import Batch, Positions, SplitStatus
 from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, EventTime
 from streame.runtime.letters import RefusalPolicy
 from streame.runtime.operators.event_time import EventTimeOperator
-from tests.properties.running import examples
+from tests.examples import examples
 from tests.runtime.recorder import OperatorBench
 
 INTEGERS = EventTime("at", pl.Int64())
@@ -204,7 +204,7 @@ SPLITS = hst.lists(
 
 
 @given(SPLITS, hst.sampled_from([0, 1, 4, 50]), hst.builds(Random, hst.integers(0, 2**32)))
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(60))
 def test_marks_depend_on_the_splits_order_alone(
     given_rows: list[tuple[str, list[int | None]]], delay: int, random: Random
 ) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from streame.core.hashing import key_group, stable_hash
 from streame.runtime.partition import Partitioner
+from tests.examples import examples
 
 KEY = pl.Schema({"k": pl.String(), "j": pl.Int64()})
 ROWS = st.lists(
@@ -19,7 +20,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, print_blob=True)
+@settings(max_examples=examples(60))
 @given(st.lists(ROWS, max_size=5), st.sampled_from([1, 2, 3, 7, 128]), st.sampled_from([1, 5, 1_000_000]))
 def test_every_row_goes_where_its_group_belongs(
     batches: list[list[tuple[str | None, int | None, int]]], targets: int, remembered: int

@@ -5,7 +5,7 @@ from hypothesis import strategies as hst
 
 from streame.core.time import WATERMARK_MAX, WATERMARK_MIN
 from streame.runtime.progress import Idle, Progress
-from tests.properties.running import examples
+from tests.examples import examples
 
 
 def test_the_slowest_input_counts() -> None:
@@ -90,7 +90,7 @@ EVENTS = hst.lists(
 
 
 @given(EVENTS)
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(120))
 def test_any_order_of_events(events: list[tuple[int, int | str | None]]) -> None:
     progress = Progress(range(3))
     reached = dict.fromkeys(range(3), WATERMARK_MIN)

@@ -14,7 +14,7 @@ from streame.core.aggregates import split_aggregates
 from streame.runtime.letters import RefusalPolicy
 from streame.runtime.operators.group_by import GroupByOperator
 from streame.runtime.preparation import Preparation
-from tests.properties.running import examples
+from tests.examples import examples
 from tests.runtime.resuming import check_rescaled, check_resumed
 from tests.runtime.streams import SCHEMA, Numbers, stream
 
@@ -47,7 +47,7 @@ def grouped(aggregates: dict[str, Any], *, emission: Any, retractable: bool) -> 
 
 
 @pytest.mark.parametrize("kind", AGGREGATES)
-@settings(max_examples=examples(20))
+@settings(max_examples=examples(8))
 @given(
     seed=hs.integers(0, 2**32),
     emission=hs.sampled_from(["changes", "on_close", 5_000_000]),

@@ -16,7 +16,7 @@ from streame.runtime.operators.asof_join import AsofJoinOperator
 from streame.runtime.operators.interval_join import IntervalJoinOperator
 from streame.runtime.operators.stream_join import StreamJoinOperator
 from streame.runtime.operators.table_join import TableJoinOperator
-from tests.properties.running import examples
+from tests.examples import examples
 from tests.runtime.resuming import Make, check_rescaled, check_resumed
 from tests.runtime.steps import Step
 from tests.runtime.streams import SCHEMA
@@ -50,7 +50,7 @@ def joined(
 
 
 @pytest.mark.parametrize("how", JOIN_HOWS)
-@settings(max_examples=examples(6))
+@settings(max_examples=examples(5))
 @given(
     seed=SEEDS,
     time=hs.sampled_from([None, AT]),
@@ -68,7 +68,7 @@ def test_a_stream_join_goes_on(
 
 
 @pytest.mark.parametrize("how", JOIN_HOWS)
-@settings(max_examples=examples(6))
+@settings(max_examples=examples(5))
 @given(seed=SEEDS, lower=hs.integers(-20, 20), width=hs.integers(0, 20), behind=hs.booleans())
 def test_an_interval_join_goes_on(how: JoinHow, seed: int, lower: int, width: int, behind: bool) -> None:
     make = partial(joined, IntervalJoinOperator, how, AT, lower=lower, upper=lower + width)
@@ -83,7 +83,7 @@ def asof(**settings: Any) -> AsofJoinOperator:
 
 
 @pytest.mark.parametrize("strategy", ["backward", "forward", "nearest"])
-@settings(max_examples=examples(8))
+@settings(max_examples=examples(5))
 @given(
     seed=SEEDS,
     tolerance=hs.none() | hs.integers(0, 20),
@@ -106,7 +106,7 @@ def table_join(**settings: Any) -> TableJoinOperator:
 
 
 @pytest.mark.parametrize("kind", ["at once", "clock", "event time", "for ever", "bounded"])
-@settings(max_examples=examples(8))
+@settings(max_examples=examples(5))
 @given(
     seed=SEEDS,
     how=hs.sampled_from(["inner", "left"]),

@@ -25,7 +25,7 @@ from streame.runtime.operators.pre_aggregation import PreAggregationOperator
 from streame.runtime.operators.session import SessionOperator
 from streame.runtime.preparation import Preparation
 from streame.state import counted, sessions, shared_keys
-from tests.properties.running import examples
+from tests.examples import examples
 from tests.runtime.recorder import OperatorBench
 from tests.runtime.resuming import check_rescaled, check_resumed, copied
 from tests.runtime.steps import Mark, Pass, Push, Step, Tell
@@ -85,7 +85,7 @@ def check(make: Any, by: Sequence[str], steps: Sequence[Step], seed: int) -> Non
         check_rescaled(make, [pl.Schema({name: SCHEMA[name] for name in by})], steps, Random(seed))
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(24))
 @given(
     seed=hs.integers(0, 2**32),
     by=keyed,
@@ -98,7 +98,7 @@ def test_sessions_go_on(seed: int, by: Sequence[str], names: list[str], emission
     check(partial(session, by, names, emission, lateness), by, steps, seed)
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(24))
 @given(seed=hs.integers(0, 2**32), by=keyed, names=named, timed=hs.booleans())
 def test_count_windows_go_on(seed: int, by: Sequence[str], names: list[str], timed: bool) -> None:
     steps = stream(Random(seed), timed=timed, behind=timed, positions=True)
@@ -123,7 +123,7 @@ def pre_aggregation(names: Sequence[str]) -> PreAggregationOperator:
     return PreAggregationOperator("group", key, aggregation, Preparation(aggregation, AT, POLICY))
 
 
-@settings(max_examples=examples(20))
+@settings(max_examples=examples(8))
 @given(seed=hs.integers(0, 2**32))
 def test_rows_are_aggregated_before_as_they_would_have_been(seed: int) -> None:
     check_resumed(partial(pre_aggregation, ["n", "sum", "last"]), stream(Random(seed)), Random(seed))
@@ -153,7 +153,7 @@ def splits(random: Random) -> list[Step]:
     return [*steps, Mark(WATERMARK_MAX)]
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(24))
 @given(seed=hs.integers(0, 2**32), delay=hs.sampled_from([0, 5]))
 def test_event_time_goes_on(seed: int, delay: int) -> None:
     make = partial(EventTimeOperator, AT, delay, POLICY, 10, ["s"])

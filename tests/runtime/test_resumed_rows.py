@@ -28,7 +28,7 @@ from streame.runtime.operators.single_rows import SingleRowsOperator
 from streame.runtime.operators.top_k import TopKOperator
 from streame.runtime.preparation import Preparation
 from streame.state.snapshot import Shadow, restore_snapshot, take_snapshot
-from tests.properties.running import examples
+from tests.examples import examples
 from tests.runtime.recorder import OperatorBench
 from tests.runtime.resuming import Make, check_rescaled, check_resumed
 from tests.runtime.streams import SCHEMA, stream
@@ -47,7 +47,7 @@ def check(make: Make, seed: int, *, rescaled: bool = True, **settings: Any) -> N
         check_rescaled(make, [KEY], steps, Random(seed))
 
 
-@settings(max_examples=examples(25))
+@settings(max_examples=examples(10))
 @given(
     seed=SEEDS,
     k=hs.integers(1, 6),
@@ -73,7 +73,7 @@ def test_the_best_rows_go_on(
     check(make, seed, rescaled=keyed, timed=False, positions=positions, weights=retractable)
 
 
-@settings(max_examples=examples(25))
+@settings(max_examples=examples(10))
 @given(
     seed=SEEDS,
     within=hs.none() | hs.integers(1, 40),
@@ -95,7 +95,7 @@ def test_the_first_rows_go_on(
     check(make, seed, timed=timed, behind=timed and behind, positions=positions)
 
 
-@settings(max_examples=examples(20))
+@settings(max_examples=examples(8))
 @given(seed=SEEDS, timed=hs.booleans(), positions=hs.booleans())
 def test_the_last_rows_go_on(seed: int, timed: bool, positions: bool) -> None:
     time = AT if timed else None
@@ -103,7 +103,7 @@ def test_the_last_rows_go_on(seed: int, timed: bool, positions: bool) -> None:
     check(make, seed, timed=timed, positions=positions)
 
 
-@settings(max_examples=examples(15))
+@settings(max_examples=examples(6))
 @given(seed=SEEDS)
 def test_single_rows_go_on(seed: int) -> None:
     check(partial(SingleRowsOperator, keys=KEY, schema=SCHEMA), seed, timed=False)
@@ -134,7 +134,7 @@ def rolling(aggregates: dict[str, Any], keyed: bool, **window: Any) -> RollingOp
 
 
 @pytest.mark.parametrize("kind", ROLLED)
-@settings(max_examples=examples(10))
+@settings(max_examples=examples(5))
 @given(
     seed=SEEDS,
     period=hs.integers(1, 30),
@@ -191,7 +191,7 @@ def mapped(timed: bool, in_order: bool, ttl: int | None) -> MapWithStateOperator
     return MapWithStateOperator(work, AT if timed else None, POLICY, in_order=in_order, ttl=ttl)
 
 
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(16))
 @given(
     seed=SEEDS,
     timed=hs.booleans(),

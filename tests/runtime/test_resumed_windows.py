@@ -18,7 +18,7 @@ from streame.runtime.operators import window
 from streame.runtime.operators.window import WindowOperator
 from streame.runtime.window_results import WindowSetup
 from streame.state import blocks
-from tests.properties.running import examples
+from tests.examples import examples
 from tests.runtime.resuming import check_rescaled, check_resumed
 from tests.runtime.streams import SCHEMA, stream
 
@@ -63,7 +63,7 @@ def windows(
 
 
 @pytest.mark.parametrize("kind", WINDOWS)
-@settings(max_examples=examples(25))
+@settings(max_examples=examples(10))
 @given(
     seed=hs.integers(0, 2**32),
     by=hs.sampled_from([("user", "odd"), ("user",), ()]),

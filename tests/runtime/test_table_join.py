@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 
 from streame.core.messages import Positions
 from streame.runtime.operators.table_join import STREAM, TABLE, TableJoinOperator
+from tests.examples import examples
 from tests.runtime.joining import SCHEMA, SECOND_US, Bench, How, numbered, two_key_operator
 
 
@@ -54,7 +55,7 @@ def frame_of(rows: list[tuple[Any, ...]], names: list[str], dtypes: Sequence[Any
 
 
 @pytest.mark.parametrize("kind", KEYS)
-@settings(max_examples=25, deadline=None, print_blob=True)
+@settings(max_examples=examples(25))
 @given(data=st.data())
 def test_a_bounded_table_joins_as_polars_does(kind: str, data: st.DataObject) -> None:
     left_dtypes, right_dtypes, values = KEYS[kind]

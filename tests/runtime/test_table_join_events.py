@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streame.runtime.operators.table_join import STREAM, TABLE
+from tests.examples import examples
 from tests.runtime.joining import SCHEMA, SECOND_US, Bench, How, two_key_operator
 
 
@@ -88,7 +89,7 @@ def by_key(rows: Sequence[tuple[Any, int, int | None]]) -> dict[Any, list[tuple[
     return dict(found)
 
 
-@settings(max_examples=300, deadline=None, print_blob=True)
+@settings(max_examples=examples(300))
 @given(
     actions=ACTIONS,
     how=st.sampled_from(["inner", "left"]),

@@ -20,7 +20,7 @@ from streame.runtime.operators.asof_join import AsofJoinOperator
 from streame.runtime.operators.interval_join import IntervalJoinOperator
 from streame.runtime.operators.stream_join import StreamJoinOperator
 from streame.testing import Driver, batch
-from tests.properties.running import examples
+from tests.examples import examples
 from tests.runtime.recorder import OperatorBench
 
 ORDERS = pl.Schema({"at": pl.Int64(), "user": pl.String(), "item": pl.String()})
@@ -244,7 +244,7 @@ STEPS = hst.lists(
 
 
 @given(STEPS)
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(24))
 def test_no_row_is_older_than_what_was_said_before(steps: list[Any]) -> None:
     for time, operator in operators():
         bench, now = OperatorBench(operator), 0

@@ -25,7 +25,7 @@ from streame.runtime.outputs import ChannelOutput
 from streame.runtime.partition import Partitioner
 from streame.runtime.preparation import Preparation
 from streame.runtime.window_results import WindowSetup
-from tests.properties.running import examples
+from tests.examples import examples
 from tests.runtime.recorder import OperatorBench, Recorder
 from tests.runtime.resuming import Said, check_resumed, undisturbed
 from tests.runtime.streams import SCHEMA, stream
@@ -295,7 +295,7 @@ LIMITS = {
 
 
 @pytest.mark.parametrize("kind", WINDOWS)
-@settings(max_examples=examples(15))
+@settings(max_examples=examples(6))
 @given(seed=hs.integers(0, 2**32), lateness=hs.sampled_from([0, 12]))
 def test_windows_say_what_they_would_have_said(kind: str, seed: int, lateness: int) -> None:
     random = Random(seed)

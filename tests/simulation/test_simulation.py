@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.properties.running import FACTOR
+from tests.examples import FACTOR
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.runs import APART_FROM
 from tests.simulation.workers import Workers

@@ -16,7 +16,7 @@ from streame.errors import DataError
 from streame.state.aggregates import AggregateState
 from tests.core.aggregate_table import KEPT, SCHEMA, SPLIT
 from tests.core.aggregate_values import rows
-from tests.properties.running import examples
+from tests.examples import examples
 
 GROUPS = 4
 TABLE = {**SPLIT, **KEPT}
@@ -67,7 +67,7 @@ def merged(data: st.DataObject, wanted: Aggregation, states: list[AggregateState
     return states[0]
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40))
 @given(st.data())
 def test_any_cut_and_any_merge_gives_what_polars_gives(data: st.DataObject) -> None:
     exprs = numbered(data.draw(st.lists(st.sampled_from(sorted(TABLE)), min_size=1, max_size=6)))
@@ -85,7 +85,7 @@ def test_any_cut_and_any_merge_gives_what_polars_gives(data: st.DataObject) -> N
     assert state.counts(counts["g"].to_numpy()).tolist() == counts["len"].to_list()
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40))
 @given(st.data())
 def test_rows_taken_back_were_never_there(data: st.DataObject) -> None:
     exprs = numbered(data.draw(st.lists(st.sampled_from(sorted(TABLE)), min_size=1, max_size=6)))

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streame.state.index import Hashes, KeyIndex
+from tests.examples import examples
 
 Row = tuple[Any, ...]
 
@@ -78,7 +79,7 @@ def check(index: KeyIndex, model: Model, keys: pl.DataFrame) -> None:
 
 @pytest.mark.parametrize("name", SCHEMAS)
 @pytest.mark.parametrize("hashed", [None, "one"])
-@settings(max_examples=15, deadline=None, print_blob=True)
+@settings(max_examples=examples(15))
 @given(data=st.data())
 def test_like_a_dictionary(name: str, hashed: str | None, data: st.DataObject) -> None:
     schema, values = SCHEMAS[name]

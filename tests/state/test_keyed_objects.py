@@ -7,6 +7,7 @@ from hypothesis import strategies as hst
 
 from streame.core.group import NO_TIMER, Fired
 from streame.state.keyed_objects import KeyedObjects
+from tests.examples import examples
 
 KEYS = pl.Schema({"k": pl.Int64()})
 TTL = 10
@@ -28,7 +29,7 @@ def key_of(objects: KeyedObjects, slot: int) -> int:
 
 
 @given(steps)
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_as_a_dict_would_have_it(done: list[tuple[str, int, object]]) -> None:
     objects, now = KeyedObjects(KEYS, TTL), 0
     values: dict[int, bytes] = {}

@@ -11,6 +11,7 @@ from streame.core.metrics import StateSize
 from streame.state.latest import LatestRows
 from streame.state.shared_keys import SharedKeys
 from streame.state.table import Table
+from tests.examples import examples
 
 SCHEMA = pl.Schema({"n": pl.Int64()})
 KEYS = pl.Schema({"k": pl.Int64()})
@@ -54,7 +55,7 @@ CHANGES = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None, print_blob=True)
+@settings(max_examples=examples(200))
 @given(CHANGES)
 def test_a_row_that_is_taken_back_leaves_if_it_is_the_latest(
     batches: list[list[tuple[int, int, int]]],

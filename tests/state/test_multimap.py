@@ -14,6 +14,7 @@ from streame.core.time import WATERMARK_MAX, WATERMARK_MIN, Ticks
 from streame.state.index import Slots
 from streame.state.keyed_rows import KeyedRows
 from streame.state.multimap import Matches, MultiMap
+from tests.examples import examples
 
 TIMES = st.sampled_from([WATERMARK_MIN, -(2**62), -3, -1, 0, 1, 2, 3, 2**40, 2**62, WATERMARK_MAX])
 SLOTS = st.sampled_from([0, 1, 2, 5, 2**31 - 1])
@@ -38,7 +39,7 @@ def asked(rows: MultiMap | KeyedRows, probes: Sequence[tuple[int, int, int]]) ->
     return pairs_of(rows.find(slots_of(slots), times_of(lower), times_of(upper)))
 
 
-@settings(max_examples=300, deadline=None, print_blob=True)
+@settings(max_examples=examples(300))
 @given(st.lists(ROWS, max_size=8), PROBES, st.data())
 def test_what_is_found(batches: list[list[tuple[int, int]]], probes: list[Any], data: st.DataObject) -> None:
     found, model = MultiMap(), list[tuple[int, int]]()
@@ -103,7 +104,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None, print_blob=True)
+@settings(max_examples=examples(200))
 @given(STEPS, st.integers(0, 4), st.booleans())
 def test_kept_rows_are_like_a_list(steps: list[tuple[str, Any]], life: int, mortal: bool) -> None:
     kept = KeyedRows(SCHEMA, by_content=True, by_time=True)

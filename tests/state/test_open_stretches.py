@@ -7,6 +7,7 @@ from hypothesis import strategies as hst
 from streame.core.stretches import stretches_of
 from streame.core.time import WATERMARK_MAX
 from streame.state.open_stretches import OpenStretches
+from tests.examples import examples
 
 Row = tuple[int, int, int]
 """The slot, the time, and how long after that it was seen."""
@@ -28,7 +29,7 @@ def connected(rows: list[Row], gap: int) -> list[tuple[int, int, int]]:
 
 
 @given(hst.data(), hst.integers(1, 8))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_stretches_are_the_connected_rows(data: hst.DataObject, gap: int) -> None:
     row = hst.tuples(
         hst.integers(0, 2), hst.integers(0, 30), hst.one_of(hst.just(0), hst.integers(0, gap - 1))

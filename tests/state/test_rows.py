@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streame.state.rows import Rows, owned, rows_at
+from tests.examples import examples
 
 SCHEMA = pl.Schema({"n": pl.Int64(), "text": pl.String()})
 
@@ -20,7 +21,7 @@ def numbered(start: int, rows: int) -> pl.DataFrame:
     return pl.DataFrame({"n": numbers, "text": [f"the text of row {n}" for n in numbers]}, schema=SCHEMA)
 
 
-@settings(max_examples=60, deadline=None, print_blob=True)
+@settings(max_examples=examples(60))
 @given(st.lists(st.tuples(st.integers(0, 40), st.lists(st.integers(0, 200), max_size=10)), max_size=12))
 def test_rows_are_found_by_number(steps: list[tuple[int, list[int]]]) -> None:
     rows = Rows(SCHEMA)
@@ -86,7 +87,7 @@ def picked_one_by_one(frame: pl.DataFrame, numbers: list[int]) -> list[tuple[Any
     return [(None,) * frame.width if number < 0 else rows[number] for number in numbers]
 
 
-@settings(max_examples=60, deadline=None, print_blob=True)
+@settings(max_examples=examples(60))
 @given(
     columns=st.permutations(list(KINDS)),
     width=st.integers(1, len(KINDS)),

@@ -16,7 +16,7 @@ from streame.state.aggregates import AggregateState, touched, user
 from streame.state.snapshot import Shadow, Snapshot, loaded, restore_snapshot, take_snapshot
 from tests.core.aggregate_table import KEPT, SCHEMA, SPLIT
 from tests.core.aggregate_values import rows
-from tests.properties.running import examples
+from tests.examples import examples
 from tests.runtime.resuming import assert_same, copied
 from tests.runtime.streams import Numbers
 from tests.state.copies import through_bytes
@@ -60,7 +60,7 @@ class Kept:
                 np.testing.assert_array_equal(leaf.data[part], before[leaf.path][part], leaf.path)
 
 
-@settings(max_examples=examples(120))
+@settings(max_examples=examples(48))
 @given(st.data())
 def test_what_has_changed_is_copied_and_nothing_lives_outside(data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(sorted(TABLE)), min_size=1, max_size=4))

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streame.state.table import Table
+from tests.examples import examples
 
 KEY = pl.Schema({"k": pl.String()})
 ROW = pl.Schema({"v": pl.Int64(), "text": pl.String()})
@@ -22,7 +23,7 @@ def keys_of(keys: list[str | None]) -> pl.DataFrame:
 KEYS = st.lists(st.sampled_from(["a", "b", "c", "d", None]), max_size=12)
 
 
-@settings(max_examples=80, deadline=None, print_blob=True)
+@settings(max_examples=examples(80))
 @given(st.lists(st.tuples(KEYS, KEYS), max_size=8))
 def test_the_last_row_of_a_key_wins(steps: list[tuple[list[str | None], list[str | None]]]) -> None:
     table, model, count = Table(KEY, ROW), dict[str | None, int](), 0

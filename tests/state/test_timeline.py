@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from streame.core.time import Mask
 from streame.state.timeline import Timeline
+from tests.examples import examples
 
 SCHEMA = pl.Schema({"n": pl.Int64()})
 STEPS = st.lists(
@@ -22,7 +23,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None, print_blob=True)
+@settings(max_examples=examples(200))
 @given(STEPS)
 def test_rows_come_in_order_of_time_and_then_of_arrival(steps: list[tuple[str, Any]]) -> None:
     timeline = Timeline(SCHEMA)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streame.state.waiting import WaitingRows
+from tests.examples import examples
 
 KEY = pl.Schema({"k": pl.Int64()})
 ROW = pl.Schema({"n": pl.Int64(), "k": pl.Int64()})
@@ -26,7 +27,7 @@ def keys_of(keys: list[int | None]) -> pl.DataFrame:
     return pl.DataFrame({"k": keys}, schema=KEY)
 
 
-@settings(max_examples=150, deadline=None, print_blob=True)
+@settings(max_examples=examples(150))
 @given(STEPS, st.one_of(st.none(), st.integers(1, 5)))
 def test_like_a_list(steps: list[tuple[str, list[int | None] | int]], wait: int | None) -> None:
     waiting = WaitingRows(KEY, ROW)

@@ -15,6 +15,7 @@ from streame.core.failpoints import arm
 from streame.errors import CheckpointDamaged, CheckpointError, NotAccepted
 from streame.storage.disk import LocalDisk
 from streame.storage.log import Log
+from tests.examples import examples
 from tests.storage.power_cut_disk import PowerCutDisk
 
 SEGMENT_BYTES = 200
@@ -111,7 +112,7 @@ class Crashes(RuleBasedStateMachine):
 
 
 TestCrashes = Crashes.TestCase
-TestCrashes.settings = settings(max_examples=60, stateful_step_count=25)
+TestCrashes.settings = settings(max_examples=examples(60), stateful_step_count=25)
 
 
 def test_every_flipped_bit_is_found_or_harmless() -> None:

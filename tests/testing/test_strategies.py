@@ -13,11 +13,12 @@ from polars.testing import assert_frame_equal
 from streame.core.durations import duration_ticks
 from streame.core.time import EventTime
 from streame.testing import strategies
+from tests.examples import examples
 from tests.properties.running import rows_of
 
 
 @given(hst.data())
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_cuts_are_the_frame_again(data: hst.DataObject) -> None:
     schema = data.draw(strategies.schemas())
     frame = data.draw(strategies.frames(schema))
@@ -27,7 +28,7 @@ def test_cuts_are_the_frame_again(data: hst.DataObject) -> None:
 
 
 @given(hst.data())
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 def test_keys_meet(data: hst.DataObject) -> None:
     key = {f"k{number}": dtype for number, dtype in enumerate(strategies.KEYS)}
     frame = data.draw(strategies.keyed_frames(key, {"v": pl.Int64()}))
@@ -35,7 +36,7 @@ def test_keys_meet(data: hst.DataObject) -> None:
 
 
 @given(hst.data())
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_disorder_stays_within_its_bound(data: hst.DataObject) -> None:
     dtype = data.draw(hst.sampled_from(strategies.TIMES))
     delay = 7 if dtype.is_integer() else "3d" if dtype == pl.Date else "2s500ms"

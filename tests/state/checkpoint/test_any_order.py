@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from streame.core.staging import Decided
 from streame.state.checkpoint.local import LocalCheckpoints
 from streame.state.checkpoint.store import Draft
+from tests.examples import examples
 from tests.state.checkpoint.counting_job import (
     SINK,
     assert_is,
@@ -143,4 +144,4 @@ class Luck(RuleBasedStateMachine):
 
 
 TestLuck = Luck.TestCase
-TestLuck.settings = settings(max_examples=40, stateful_step_count=25)
+TestLuck.settings = settings(max_examples=examples(40), stateful_step_count=25)
