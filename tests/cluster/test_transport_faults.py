@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ HEIGHT = 100
 FRAMES = 500
 
 
+@cache
 def frames(height: int) -> list[pl.DataFrame]:
     """What is sent, over and over."""
     return list(rows(0, FRAMES * height, 20).iter_slices(height))
