@@ -1,10 +1,12 @@
 """What a node answers, who may ask, and what is made of the answers."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc
+import msgspec
 import pytest
 
 from streame.cluster.changes import changes
@@ -60,6 +62,13 @@ def test_counters_of_nodes_are_added_up_and_the_least_watermark_counts() -> None
     assert (windows.watermark, windows.lag_s) == ("1970-01-01T00:00:10+00:00", 15.0)
     assert (job.rows_in, job.rows_out, job.rejected, job.state_bytes, job.lag_s) == (40, 6, 1, 100, 15.0)
     assert [each.operator.name for each in job.operators] == ["orders", "windows", "out"]
+
+
+def test_counters_of_an_attempt_that_is_over_do_not_count() -> None:
+    late = msgspec.structs.replace(WORKER, attempt=1)
+    job = report_job("orders", RUNNING, {"a-1": LEADER, "b-1": late}, 25_000_000)
+    assert [each.operator.name for each in job.operators] == ["orders", "out"]
+    assert (job.state_bytes, job.nodes[1].state) == (0, "running")
 
 
 def test_a_report_says_who_leads_and_what_runs_where() -> None:
@@ -118,13 +127,16 @@ def test_what_has_changed_is_told_in_words() -> None:
         "node a leads, in epoch 5",
         "attempt 5.2 begins from checkpoint 7, with a, b",
     ]
-    alone = View(nodes=(NodeEntry(B, "d", leaving=True),), drained=frozenset({"b"}), attempt=RUNNING.attempt)
+    alone = View(nodes=(NodeEntry(B, "d", leaving=True),), drained=frozenset({B.id}), attempt=RUNNING.attempt)
     assert list(changes(RUNNING, alone)) == [
         "node b wants to end, and hands its work over",
         "node a (127.0.0.1:1) is gone",
         "node b is to be drained",
         "no node leads",
     ]
+    assert not list(
+        changes(RUNNING, replace(RUNNING, drained=frozenset({"b-0"})))
+    )  # of an earlier start of it
     twin = View(
         nodes=(*alone.nodes, NodeEntry(Member("b-2", "b", "127.0.0.1:3"), "d")), drained=alone.drained
     )

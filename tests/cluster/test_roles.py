@@ -110,12 +110,18 @@ def test_who_cannot_take_part_is_left_out(why: str) -> None:
         case "leaving":
             nodes["c"] = NodeEntry(C, "d", leaving=True)
         case "drained":
-            seen = replace(seen, drained=frozenset({"c"}))
+            seen = replace(seen, drained=frozenset({C.id}))
         case _:
             nodes["c"] = NodeEntry(C, "other")
     action = leads(replace(seen, nodes=tuple(nodes.values())), **more)
     assert isinstance(action, Propose)
     assert action.entry.members == (A, B)
+
+
+def test_what_was_said_of_an_earlier_start_of_a_node_does_not_count() -> None:
+    action = leads(replace(view(A, B, C), drained=frozenset({"c-0"})))
+    assert isinstance(action, Propose)
+    assert action.entry.members == (A, B, C)
 
 
 def test_what_was_proposed_is_run() -> None:
@@ -163,7 +169,7 @@ def test_new_nodes_are_taken_in_together_once_they_have_settled() -> None:
     "seen",
     [
         view(A, attempt=ONE),
-        view(A, B, attempt=ONE, drained=frozenset({"b"})),
+        view(A, B, attempt=ONE, drained=frozenset({B.id})),
         replace(view(A, B, attempt=ONE), nodes=(NodeEntry(A, "d"), NodeEntry(B, "d", leaving=True))),
     ],
     ids=["gone", "drained", "leaving"],

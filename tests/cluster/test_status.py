@@ -18,6 +18,7 @@ import pytest
 
 from streame.cluster.inspection import Inspection, as_json
 from streame.errors import ClusterError
+from streame.testing.tcp_proxy import TcpProxy
 from tests.cli.process import ENVIRONMENT, streame
 from tests.services.etcd import EtcdServers
 
@@ -220,6 +221,31 @@ def test_a_node_with_another_function_is_refused_and_the_first_goes_on(shop: Sho
     first.send_signal(signal.SIGTERM)
     assert first.wait(WAIT_S) == 0, shop.log("a")
     assert shop.status()["state"] == "down"
+
+
+def test_a_node_that_was_to_be_drained_and_died_is_not_drained_at_its_next_start(shop: Shop) -> None:
+    for name in ("a", "b"):
+        shop.start(name)
+    job = eventually(works_on(shop, {"a", "b"}), "two nodes do not work together")
+    (worker,) = {"a", "b"} - {job["leader"]}
+    shop.nodes[worker].send_signal(signal.SIGSTOP)
+    assert shop.cluster("drain", worker, "--no-wait").returncode == 0
+    shop.nodes[worker].kill()
+    shop.nodes[worker].communicate()
+    shop.start(worker)
+    eventually(works_on(shop, {"a", "b"}), "the second start does not work")
+
+
+def test_a_node_that_has_nothing_to_hand_over_ends_while_etcd_does_not_answer(shop: Shop) -> None:
+    host, _, port = shop.etcd.rpartition(":")
+    with TcpProxy(host, int(port)) as proxy:
+        shop.etcd = proxy.address
+        node = shop.start("a")
+        eventually(works_on(shop, {"a"}), "one node does not work")
+        proxy.stall()
+        eventually(lambda: "does not lead any more" in shop.log("a"), "its lease is not lost")
+        node.send_signal(signal.SIGTERM)
+        assert node.wait(WAIT_S / 2) == 0, shop.log("a")
 
 
 def test_a_table_that_is_too_large_for_etcd_ends_the_job_and_says_so(shop: Shop) -> None:

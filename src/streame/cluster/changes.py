@@ -26,11 +26,12 @@ def changes(before: View, after: View) -> Iterator[str]:
             yield f"node {entry.member.name} wants to end, and hands its work over"
     for node_id, entry in then.items():
         if node_id not in now:
-            asked = entry.leaving or entry.member.name in before.drained
+            asked = entry.leaving or node_id in before.drained
             how = "has ended" if asked else "is gone"
             yield f"node {entry.member.name} ({entry.member.address}) {how}"
-    for name in sorted(after.drained - before.drained):
-        yield f"node {name} is to be drained"
+    for node_id in sorted(after.drained - before.drained):
+        if node_id in now:
+            yield f"node {now[node_id].member.name} is to be drained"
     if after.epoch != before.epoch:
         if after.leader is None:
             yield "no node leads"

@@ -80,7 +80,7 @@ def _keep_running(facts: Facts, part: Part) -> Action:
     present = {entry.member.id: entry for entry in facts.view.nodes}
     for member in part.entry.members[1:]:
         entry = present.get(member.id)
-        if entry is None or entry.leaving or member.name in facts.view.drained:
+        if entry is None or entry.leaving or member.id in facts.view.drained:
             why = "is no longer there" if entry is None else "is to end"
             return StopPart(f"node {member.name!r} {why}")
     taking_part = {member.id for member in part.entry.members}
@@ -121,7 +121,7 @@ def _able(facts: Facts) -> list[Member]:
             entry.member.name == own
             or entry.leaving
             or entry.digest != facts.digest
-            or entry.member.name in facts.view.drained
+            or entry.member.id in facts.view.drained
             or facts.leaves_out(entry.member.id)
         )
     ]

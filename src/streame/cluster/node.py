@@ -97,6 +97,7 @@ class Node:
         self._begun = count()
         self._run: PartRun | None = None
         self._facts = Facts("", around.program.digest, time.monotonic(), View(), is_held=False)
+        self._ids: set[str] = set()
         self._since_us = 0
         self._failures = 0
         self._said_leader: str | None = None
@@ -170,6 +171,9 @@ class Node:
             self._know(self._facts.view)  # what was read last still tells what there is to do without etcd
             if not self._facts.is_held and self._running:
                 self._abandon("the lease of this node is lost, and etcd does not answer")
+                self._know(self._facts.view)
+            if self._facts.leads is None and isinstance(leave := follow(self._facts), Leave):
+                self._act(leave)
             self._wake.wait(REST_S)
 
     def _decide(self) -> Action:
@@ -201,7 +205,7 @@ class Node:
         self._facts = replace(
             facts, now=now, view=view, is_held=held, part=part, leads=leads, followed=frozenset(followed), seen=seen,
             suspects={node_id: each for node_id, each in facts.suspects.items() if node_id in seen},
-            is_leaving=self.is_leaving or self._around.me.name in view.drained,
+            is_leaving=self.is_leaving or not self._ids.isdisjoint(view.drained),
         )  # fmt: skip
 
     def _say_who_leads(self, view: View, leads: int | None) -> None:
@@ -277,6 +281,7 @@ class Node:
         self._lease = LeaseKeeper(self._place.etcd, self._lease_s)
         failpoint("T0.after")
         self._facts = replace(self._facts, node_id=f"{self._around.me.name}-{secrets.token_hex(8)}")
+        self._ids.add(self._facts.node_id)
         self._since_us = SystemClock().now_us()
         self._say(leaving=False)
 
@@ -354,7 +359,7 @@ class Node:
         self._around.program.stop_standing_by("this node takes no part in the job any more")
         with contextlib.suppress(EtcdError, StreameError):
             key = self._keys.drain(self._around.me.name)
-            if self._around.me.name in self._facts.view.drained:
+            if not self._ids.isdisjoint(self._facts.view.drained):
                 exists = Compare(key, Field.MOD_REVISION, self._facts.view.revisions.get(key, 0))
                 self._place.etcd.transact(Transaction((exists,), (Delete(key),)), timeout_s=CALL_S)
         if self._lease is not None:

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from streame.cluster.status import NodeStatus, OperatorStatus, added_up
-from streame.cluster.view import View
+from streame.cluster.view import AttemptEntry, View
 from streame.core.clock import to_datetime
 from streame.core.time import WATERMARK_MAX, WATERMARK_MIN
 from streame.runtime.local import State
@@ -147,12 +147,12 @@ def report_job(name: str, view: View, answers: Mapping[str, NodeStatus | str], n
     said = {node_id: each for node_id, each in answers.items() if isinstance(each, NodeStatus)}
     leads = None if view.leader is None else view.leader.member.id
     answer = None if leads is None else said.get(leads)
-    operators = _operators(said, now_us)
+    current = view.attempt if view.is_current else None
+    operators = _operators(_of_attempt(said, current), now_us)
     instances = _instances(view)
     totals = [each.operator for each in operators]
     lags = [each.lag_s for each in operators if each.lag_s is not None]
     waits = (each.waits_for for each in said.values())
-    current = view.attempt if view.is_current else None
     return JobReport(
         name=name,
         state=_state(view, answer),
@@ -228,7 +228,7 @@ def _nodes(
                 address=member.address,
                 since=to_datetime(entry.since_us).isoformat() if entry.since_us else None,
                 leads=view.leader is not None and view.leader.member.id == member.id,
-                leaving=entry.leaving or member.name in view.drained,
+                leaving=entry.leaving or member.id in view.drained,
                 instances=tuple(
                     at for at, name in enumerate(instances) if takes_part and name == member.name
                 ),
@@ -240,6 +240,17 @@ def _nodes(
             )
         )
     return tuple(found)
+
+
+def _of_attempt(said: Mapping[str, NodeStatus], current: AttemptEntry | None) -> Mapping[str, NodeStatus]:
+    """The answers of nodes that run the attempt: one that has lost its part tells of an attempt that is over."""
+    if current is None:
+        return {}
+    return {
+        node_id: each
+        for node_id, each in said.items()
+        if (each.epoch, each.attempt) == (current.attempt.epoch, current.attempt.number)
+    }
 
 
 def _operators(said: Mapping[str, NodeStatus], now_us: int) -> tuple[OperatorReport, ...]:

@@ -314,4 +314,4 @@ def _explained(error: Any, peer: str) -> ClusterError:
     status, details = (code(), error.details()) if code is not None else (None, str(error))
     if status in {_REFUSED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.RESOURCE_EXHAUSTED}:
         return ClusterError(f"node {peer!r} has refused the stream: {details}")
-    return PeerLost(f"node {peer!r} has gone: {details}")
+    return PeerLost(f"node {peer!r} has gone: {details or 'its stream was cut'}")

@@ -63,7 +63,7 @@ class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         number: of the checkpoint.
         attempt: the attempt that has made it.
         path: where its manifest is.
-        digest: xxh3_128 of that as hexadecimal digits.
+        digest: of its bytes, as hexadecimal digits; see `manifest_digest`.
         size: its bytes.
         before: the manifests of the checkpoints right before it that are kept, newest first.
     """
@@ -175,7 +175,7 @@ class View:
         attempt: the newest attempt.
         pointer: the last checkpoint.
         outcome: how the job has ended, if it ever did.
-        drained: the names of nodes that are to end, each with the revision at which that was said.
+        drained: the ids of nodes that are to end; the next start of such a node has another one.
         revisions: at which revision each of the single keys was last written, by key; 0 for one that is not there.
     """
 
@@ -243,7 +243,9 @@ def view_of(listing: Listing, keys: Keys) -> View:
         None if attempt is None else decode(AttemptEntry, attempt),
         None if pointer is None else decode(Pointer, pointer),
         None if outcome is None else decode(Outcome, outcome),
-        frozenset(key.removeprefix(drains) for key in found if key.startswith(drains)),
+        frozenset(
+            each.value.decode(errors="replace") for key, each in found.items() if key.startswith(drains)
+        ),
         {key: each.mod_revision for key, each in found.items()},
     )
 
