@@ -144,10 +144,13 @@ def test_what_has_changed_is_told_in_words() -> None:
         "node b (127.0.0.1",
         "there are several nodes named b",
     ]
-    assert list(changes(alone, View(outcome=Outcome(5, "finished")))) == [
-        "node b (127.0.0.1:2) has ended",
+    assert list(changes(RUNNING, View(outcome=Outcome(5, "finished")))) == [
+        "node a (127.0.0.1:1) is gone",
+        "node b (127.0.0.1:2) is gone",
+        "no node leads",
         "the job has finished",
     ]
+    assert not list(changes(View(), View(outcome=Outcome(5, "failed"))))  # of an earlier run
 
 
 @pytest.fixture

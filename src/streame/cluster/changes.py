@@ -42,5 +42,9 @@ def changes(before: View, after: View) -> Iterator[str]:
         start = after.attempt.start
         begins = "at the beginning" if start is None else f"from checkpoint {start.number}"
         yield f"attempt {after.attempt.attempt} begins {begins}, with {names}"
-    if after.outcome is not None and after.outcome != before.outcome:
+    if (
+        after.outcome is not None
+        and after.outcome != before.outcome
+        and after.outcome.epoch in {before.epoch, after.epoch}
+    ):
         yield f"the job has {after.outcome.state}"
