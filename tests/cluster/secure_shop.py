@@ -53,11 +53,14 @@ def job(folder: Path) -> st.Job:
 
 def main(settings: dict[str, Any]) -> None:
     folder = Path(settings["folder"])
+    tls = st.Tls(*map(Path, settings["tls"])) if settings["tls"] else None
     cluster = st.Cluster(
         etcd=settings["etcd"],
         address="127.0.0.1:0",
         name=settings["name"],
-        tls=st.Tls(*map(Path, settings["tls"])),
+        node=settings["node"],
+        tls=tls,
+        insecure=tls is None,
         etcd_tls=st.Tls(*map(Path, settings["etcd_tls"])),
         etcd_user=settings["user"],
         etcd_password_file=settings["password_file"],

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from streame.cluster.changes import changes
+from streame.cluster.etcd.interface import KeyValue
 from streame.cluster.frames import Attempt
 from streame.cluster.identity import Identity
 from streame.cluster.report import report_job
@@ -23,7 +24,16 @@ from streame.cluster.status import (
     encode_status,
 )
 from streame.cluster.transport import METHOD, SERVICE, DataServer, ask_status
-from streame.cluster.view import AttemptEntry, LeaderEntry, Member, NodeEntry, Outcome, Pointer, View
+from streame.cluster.view import (
+    AttemptEntry,
+    LeaderEntry,
+    Member,
+    NodeEntry,
+    Outcome,
+    Pointer,
+    View,
+    decode,
+)
 from streame.errors import ClusterError
 from tests.cluster.servers import Signer
 
@@ -118,6 +128,26 @@ def test_an_answer_is_bounded_and_versioned() -> None:
         decode_status(data.replace(b'"version":1', b'"version":2'))
     with pytest.raises(ClusterError, match="cannot be understood"):
         decode_status(b"{}")
+
+
+def test_a_node_that_cannot_speak_to_the_leader_is_told_once() -> None:
+    stranger = NodeEntry(Member("c-1", "c", "127.0.0.1:3"), "d", authorities=("x",))
+    there = replace(RUNNING, nodes=(*RUNNING.nodes, stranger))
+    told = (
+        "node c (127.0.0.1:3) trusts x, but the leader uses no TLS: it is given no work; use certificates of one authority "
+        "on all nodes"
+    )
+    assert told in list(changes(RUNNING, there))
+    unled = replace(there, leader=None, epoch=0)
+    assert told in list(changes(unled, there)), "it was there before the leader"
+    assert list(changes(there, there)) == []
+    assert told not in list(changes(RUNNING, unled))
+
+
+def test_entries_that_say_nothing_of_tls_are_those_of_nodes_without() -> None:
+    said = KeyValue("k", b'{"member":{"id":"a-1","name":"a","address":"127.0.0.1:1"},"digest":"d"}', 1, 1, 0)
+    assert decode(NodeEntry, said) == NodeEntry(A, "d")
+    assert decode(LeaderEntry, said) == LeaderEntry(A, "d")
 
 
 def test_what_has_changed_is_told_in_words() -> None:

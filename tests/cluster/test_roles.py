@@ -100,7 +100,7 @@ def replace_id(member: Member, node_id: str) -> Member:
     return Member(node_id, member.name, member.address)
 
 
-@pytest.mark.parametrize("why", ["suspect", "leaving", "drained", "other program"])
+@pytest.mark.parametrize("why", ["suspect", "leaving", "drained", "other program", "other TLS"])
 def test_who_cannot_take_part_is_left_out(why: str) -> None:
     seen, more = view(A, B, C), {}
     nodes = dict(zip("abc", seen.nodes, strict=True))
@@ -111,6 +111,8 @@ def test_who_cannot_take_part_is_left_out(why: str) -> None:
             nodes["c"] = NodeEntry(C, "d", leaving=True)
         case "drained":
             seen = replace(seen, drained=frozenset({C.id}))
+        case "other TLS":
+            nodes["c"] = NodeEntry(C, "d", authorities=("stranger",))
         case _:
             nodes["c"] = NodeEntry(C, "other")
     action = leads(replace(seen, nodes=tuple(nodes.values())), **more)
@@ -245,6 +247,36 @@ def test_another_program_is_refused() -> None:
     action = follow(Facts(B.id, "other", 100.0, view(A, B)))
     assert isinstance(action, Refuse)
     assert "its digest is other, there d" in action.why
+
+
+@pytest.mark.parametrize(
+    ("own", "of_leader", "told"),
+    [
+        ((), ("one",), "this node uses no TLS, and that one trusts one"),
+        (("one",), (), "this node trusts one, and that one uses no TLS"),
+        (("one", "two"), ("three",), "this node trusts one, two, and that one trusts three"),
+    ],
+)
+def test_a_leader_with_no_authority_in_common_is_refused(
+    own: tuple[str, ...], of_leader: tuple[str, ...], told: str
+) -> None:
+    seen = replace(view(A, B, attempt=ONE), leader=LeaderEntry(A, "d", of_leader))
+    action = follows(B, seen, part=part(ONE), authorities=own)
+    assert isinstance(action, Refuse)
+    assert told in action.why
+    assert "node 'a' (a:1), which leads" in action.why
+    assert "certificates of one authority" in action.why
+
+
+def test_nodes_with_one_authority_in_common_work_together() -> None:
+    seen = replace(view(A, B, attempt=ONE), leader=LeaderEntry(A, "d", ("old",)))
+    assert follows(B, seen, part=part(ONE), authorities=("new", "old")) == Wait()
+    seen = replace(
+        seen, nodes=(NodeEntry(A, "d", authorities=("old",)), NodeEntry(B, "d", authorities=("new", "old")))
+    )
+    action = leads(replace(seen, attempt=None), authorities=("old",))
+    assert isinstance(action, Propose)
+    assert action.entry.members == (A, B)
 
 
 def test_pauses_grow_only_while_nothing_is_decided() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import streame as st
 from streame.cluster.etcd.client import EtcdClient
+from streame.cluster.etcd.interface import Compare, Delete, Field, Transaction
 from streame.cluster.etcd.settings import EtcdSettings
 from streame.cluster.frames import Attempt
 from streame.cluster.identity import Identity
@@ -90,14 +91,15 @@ class Shop:
     etcd_tls: Tls
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def start(self, name: str, tls: Tls, etcd_tls: Tls | None = None) -> None:
-        """Start a node."""
+    def start(self, name: str, tls: Tls | None, etcd_tls: Tls | None = None) -> None:
+        """Start a node, without TLS an insecure one."""
         paths = [
-            [str(each.ca), str(each.certificate), str(each.key)] for each in (tls, etcd_tls or self.etcd_tls)
+            None if each is None else [str(each.ca), str(each.certificate), str(each.key)]
+            for each in (tls, etcd_tls or self.etcd_tls)
         ]
         settings = {
-            "folder": str(self.folder), "etcd": self.etcd.endpoints, "name": "shop", "tls": paths[0],
-            "etcd_tls": paths[1], "user": "nodes", "password_file": str(self.password_file),
+            "folder": str(self.folder), "etcd": self.etcd.endpoints, "name": "shop", "node": name,
+            "tls": paths[0], "etcd_tls": paths[1], "user": "nodes", "password_file": str(self.password_file),
         }  # fmt: skip
         command = [
             *die_with_parent(),
@@ -127,19 +129,27 @@ class Shop:
         return EtcdClient(settings)
 
     def stop(self) -> None:
-        """Kill whatever runs."""
+        """Kill whatever runs, and forget the job."""
         for process in self.running.values():
             process.kill()
             process.wait()
+        for each in self.client.range(KEYS.prefix).entries:
+            as_read = Compare(each.key, Field.MOD_REVISION, each.mod_revision)
+            self.client.transact(Transaction((as_read,), (Delete(each.key),)))
         self.client.close()
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
 
+@pytest.fixture(scope="module")
+def etcd_tls(signer: Signer) -> Tls:
+    return signer.files("streame://shop/node/etcd-client")
+
+
 @pytest.fixture
-def shop(tmp_path: Path, etcd: EtcdServers, password_file: Path, signer: Signer) -> Iterator[Shop]:
-    shop = Shop(tmp_path, etcd, password_file, signer.files("streame://shop/node/etcd-client"))
+def shop(tmp_path: Path, etcd: EtcdServers, password_file: Path, etcd_tls: Tls) -> Iterator[Shop]:
+    shop = Shop(tmp_path, etcd, password_file, etcd_tls)
     yield shop
     shop.stop()
 
@@ -169,6 +179,15 @@ def test_a_job_is_exact_and_strangers_stay_outside(shop: Shop, signer: Signer, t
         in shop.said("other")
     )
     assert until(lambda: "addresses and certificates are right" in shop.said("stranger"), WAIT_S)
+    attempt = shop.view().attempt
+    foreign = strangers.files("streame://shop/node/foreign")
+    for name, tls in (("foreign", foreign), ("insecure", None)):  # etcd lets both in
+        shop.start(name, tls)
+    for name, own in (("foreign", f"trusts {foreign.authorities()[0]}"), ("insecure", "uses no TLS")):
+        assert shop.running[name].wait(WAIT_S) == 1
+        assert "PlanError: this node cannot speak to node" in shop.said(name)
+        assert f"this node {own}, and that one trusts {authority_of(signer)}." in shop.said(name)
+    assert shop.view().attempt == attempt, "the others did not notice"
     assert {each.member.name for each in shop.view().nodes} == three
 
     (shop.folder / secure_shop.GO).touch()
@@ -185,6 +204,21 @@ def test_a_job_is_exact_and_strangers_stay_outside(shop: Shop, signer: Signer, t
     known = shop.client.range("/streame/shop/").entries
     assert known
     assert not [each.key for each in known if PASSWORD.encode() in each.value]
+
+
+def authority_of(signer: Signer) -> str:
+    """How the authority of a signer is called."""
+    ca = signer.folder / "ca.pem"
+    return Tls(ca, ca, ca).authorities()[0]
+
+
+def test_a_node_ends_whose_leader_it_cannot_speak_to(shop: Shop, signer: Signer) -> None:
+    shop.start("insecure", None)
+    assert until(lambda: shop.view().leader is not None, WAIT_S), shop.said("insecure")
+    shop.start("late", signer.files("streame://shop/node/late"))
+    assert shop.running["late"].wait(WAIT_S) == 1
+    assert f"this node trusts {authority_of(signer)}, and that one uses no TLS." in shop.said("late")
+    assert shop.running["insecure"].poll() is None
 
 
 def refusal(address: str, tls: Tls) -> str:

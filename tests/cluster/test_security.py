@@ -147,6 +147,24 @@ def test_files_that_do_not_fit_are_named(good: Tls, signer: Signer, tmp_path: Pa
         good.check(now() + timedelta(days=30))
 
 
+def test_authorities_are_known_by_their_certificates_and_not_by_how_these_are_written(
+    good: Tls, tmp_path: Path
+) -> None:
+    other = Signer(tmp_path / "other").folder / "ca.pem"
+    both = [good.ca.read_text(), other.read_text()]
+    own, strange = good.authorities(), Tls(other, good.certificate, good.key).authorities()
+    assert re.fullmatch("[0-9a-f]{32}", own[0])
+    assert own[0] != strange[0]
+    for number, text in enumerate(("# rotation\r\n".join(both), "".join(both[::-1]), "\n".join(both * 2))):
+        bundle = tmp_path / f"bundle{number}.pem"
+        bundle.write_text(text)
+        assert Tls(bundle, good.certificate, good.key).authorities() == tuple(sorted(own + strange))
+    broken = tmp_path / "broken.pem"
+    broken.write_text("no certificate")
+    with pytest.raises(PlanError, match=r"broken\.pem is no PEM file of certificates"):
+        Tls(broken, good.certificate, good.key).authorities()
+
+
 def test_no_secret_is_shown(good: Tls, tmp_path: Path) -> None:
     secret = b"".join(good.key.read_bytes().splitlines()[1:-1]).decode()
     shown = [repr(good), str(good), repr(good.channel_credentials()), repr(good.server_credentials())]

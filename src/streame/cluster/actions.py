@@ -57,6 +57,7 @@ class Facts:
         suspects: nodes that were lost, by id.
         seen: when each node that is there was first seen, by id.
         not_before: before then no attempt is proposed.
+        authorities: those whose certificates it trusts; none if it uses no TLS.
     """
 
     node_id: str
@@ -71,6 +72,7 @@ class Facts:
     suspects: Mapping[str, Suspect] = field(default_factory=dict)
     seen: Mapping[str, float] = field(default_factory=dict)
     not_before: float = 0.0
+    authorities: tuple[str, ...] = ()
 
     def leaves_out(self, node_id: str) -> bool:
         """Whether a node was lost so recently that nothing is begun with it yet."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from streame.cluster.view import View
+from streame.cluster.view import NodeEntry, View, can_speak, trust_of
 
 
 def changes(before: View, after: View) -> Iterator[str]:
@@ -37,6 +37,13 @@ def changes(before: View, after: View) -> Iterator[str]:
             yield "no node leads"
         else:
             yield f"node {after.leader.member.name} leads, in epoch {after.epoch}"
+    told = _strangers(before)
+    for node_id, entry in _strangers(after).items():
+        if node_id not in told and after.leader is not None:
+            yield (
+                f"node {entry.member.name} ({entry.member.address}) {trust_of(entry.authorities)}, but the leader "
+                f"{trust_of(after.leader.authorities)}: it is given no work; use certificates of one authority on all nodes"
+            )
     if after.attempt is not None and after.attempt != before.attempt and after.is_current:
         names = ", ".join(each.name for each in after.attempt.members)
         start = after.attempt.start
@@ -48,3 +55,11 @@ def changes(before: View, after: View) -> Iterator[str]:
         and after.outcome.epoch in {before.epoch, after.epoch}
     ):
         yield f"the job has {after.outcome.state}"
+
+
+def _strangers(view: View) -> dict[str, NodeEntry]:
+    """The nodes that the leader cannot speak to, by id."""
+    if view.leader is None:
+        return {}
+    trusted = view.leader.authorities
+    return {each.member.id: each for each in view.nodes if not can_speak(each.authorities, trusted)}

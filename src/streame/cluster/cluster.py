@@ -167,6 +167,7 @@ class Cluster:
             )
         program.check()
         me = self.identity()
+        authorities = () if self.tls is None else self.tls.authorities()
         etcd = EtcdClient(self.etcd_settings())
         try:
             place = Place(
@@ -187,7 +188,7 @@ class Cluster:
         host, address = host_of(self.address), self.address
         if self.listen is None:  # port 0 stands for any
             address = f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}"
-        around = Surroundings(program, place, me, server, self.tls, program.config.parallelism)
+        around = Surroundings(program, place, me, server, self.tls, program.config.parallelism, authorities)
         node = Node(around, address, self.lease_s)
         run = ClusterRun(node, program)
         node.start()

@@ -13,6 +13,7 @@ from streame.cluster.actions import (
     SayLeaving,
     Wait,
 )
+from streame.cluster.view import can_speak, trust_of
 
 
 def follow(facts: Facts) -> Action:
@@ -56,7 +57,15 @@ def _takes_part(facts: Facts) -> bool:
 def _unlike(facts: Facts) -> str | None:
     """Why this node cannot work with the leader; `None` if it can."""
     leader = facts.view.leader
-    if leader is None or leader.digest == facts.digest:
+    if leader is None:
+        return None
+    if not can_speak(facts.authorities, leader.authorities):
+        return (
+            f"this node cannot speak to node {leader.member.name!r} ({leader.member.address}), which leads: "
+            f"this node {trust_of(facts.authorities)}, and that one {trust_of(leader.authorities)}. Give all nodes of a "
+            "cluster certificates of one authority (tls_ca, tls_certificate and tls_key), or all of them insecure=True"
+        )
+    if leader.digest == facts.digest:
         return None
     return (
         f"the program of this node is another one than that of node {leader.member.name!r} ({leader.member.address}), "

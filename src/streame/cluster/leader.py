@@ -18,7 +18,7 @@ from streame.cluster.actions import (
 )
 from streame.cluster.frames import Attempt
 from streame.cluster.schedule import assign
-from streame.cluster.view import AttemptEntry, Member, Outcome, one_per_name
+from streame.cluster.view import AttemptEntry, Member, Outcome, can_speak, one_per_name
 
 SETTLE_S = 0.5
 """A node that has just come is taken in after so long, together with others that come meanwhile."""
@@ -121,6 +121,7 @@ def _able(facts: Facts) -> list[Member]:
             entry.member.name == own
             or entry.leaving
             or entry.digest != facts.digest
+            or not can_speak(entry.authorities, facts.authorities)
             or entry.member.id in facts.view.drained
             or facts.leaves_out(entry.member.id)
         )

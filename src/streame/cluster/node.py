@@ -96,7 +96,9 @@ class Node:
         self._leadership: Leadership | None = None
         self._begun = count()
         self._run: PartRun | None = None
-        self._facts = Facts("", around.program.digest, time.monotonic(), View(), is_held=False)
+        self._facts = Facts(
+            "", around.program.digest, time.monotonic(), View(), is_held=False, authorities=around.authorities
+        )
         self._ids: set[str] = set()
         self._since_us = 0
         self._failures = 0
@@ -288,14 +290,14 @@ class Node:
     def _say(self, *, leaving: bool) -> None:
         """Write the own entry."""
         assert self._lease is not None
-        entry = NodeEntry(self._member, self._facts.digest, leaving, self._since_us)
+        entry = NodeEntry(self._member, self._facts.digest, leaving, self._since_us, self._facts.authorities)
         key = self._keys.node(self._facts.node_id)
         swap = Swap(key, encode(entry), self._facts.view.revisions.get(key, 0), lease=self._lease.id)
         carry_out(self._place.etcd, swap, timeout_s=CALL_S)
 
     def _campaign(self) -> None:
         assert self._lease is not None
-        value = encode(LeaderEntry(self._member, self._facts.digest))
+        value = encode(LeaderEntry(self._member, self._facts.digest, self._facts.authorities))
         won = stand(self._place.etcd, self._keys.leader, value, self._lease.id, timeout_s=CALL_S)
         failpoint("T1.after")
         if won is not None:

@@ -61,6 +61,7 @@ class Surroundings:
         server: where other nodes connect to.
         tls: the files of this node, if it has any.
         instances: how many instances each keyed operator has.
+        authorities: those whose certificates it trusts; none without TLS.
     """
 
     program: Program
@@ -69,6 +70,7 @@ class Surroundings:
     server: DataServer
     tls: Tls | None
     instances: int
+    authorities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

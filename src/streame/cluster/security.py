@@ -10,10 +10,14 @@ from pathlib import Path
 
 import grpc
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from streame.cluster.identity import Identity, only_identity
 from streame.errors import PlanError
+
+FINGERPRINT_DIGITS = 32
+"""So much of the SHA-256 of a certificate tells it from all others."""
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _SETTINGS = "tls_ca, tls_certificate and tls_key"
@@ -95,6 +99,20 @@ class Tls:
         except PlanError as error:
             error.add_note(f"in {self.certificate}")
             raise
+
+    def authorities(self) -> tuple[str, ...]:
+        """The authorities that this node trusts: the start of the SHA-256 of each certificate in `ca`, sorted.
+
+        The order of the certificates, and what stands around them, do not count.
+
+        Raises:
+            PlanError: when the file cannot be used.
+        """
+        try:
+            found = x509.load_pem_x509_certificates(_read(self.ca))
+        except ValueError as error:
+            raise PlanError(f"{self.ca} is no PEM file of certificates: {error}") from error
+        return tuple(sorted({each.fingerprint(SHA256()).hex()[:FINGERPRINT_DIGITS] for each in found}))
 
     def _read(self) -> tuple[bytes, bytes, bytes]:
         return _read(self.key, private=True), _read(self.certificate), _read(self.ca)

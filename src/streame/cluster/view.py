@@ -36,12 +36,14 @@ class NodeEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         digest: of its program: nodes of one job must run the same.
         leaving: whether it wants to hand its work over and end.
         since_us: when it came, by its own clock: microseconds since 1970 in UTC.
+        authorities: those whose certificates it trusts (`Tls.authorities`); none if it uses no TLS.
     """
 
     member: Member
     digest: str
     leaving: bool = False
     since_us: int = 0
+    authorities: tuple[str, ...] = ()
 
 
 class LeaderEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,10 +52,12 @@ class LeaderEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         member: who it is.
         digest: of its program.
+        authorities: those whose certificates it trusts; none if it uses no TLS.
     """
 
     member: Member
     digest: str
+    authorities: tuple[str, ...] = ()
 
 
 class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -248,6 +252,19 @@ def view_of(listing: Listing, keys: Keys) -> View:
         ),
         {key: each.mod_revision for key, each in found.items()},
     )
+
+
+def can_speak(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether nodes with these authorities can speak to each other: without TLS, or with an authority that both trust.
+
+    One is enough, since during a change of the authority some nodes trust the old and the new one, others only one of them.
+    """
+    return not (one or other) or not set(one).isdisjoint(other)
+
+
+def trust_of(authorities: Sequence[str]) -> str:
+    """What a node with these authorities does, in words."""
+    return f"trusts {', '.join(authorities)}" if authorities else "uses no TLS"
 
 
 def one_per_name(nodes: Sequence[NodeEntry]) -> list[NodeEntry]:
