@@ -21,6 +21,15 @@ def test_speed_is_that_of_the_last_two_seconds() -> None:
     assert speed.of(status(5, 9_000)) == pytest.approx(8_000 / 3)
 
 
+def test_speed_begins_again_with_counters_that_do() -> None:
+    speed = Speed()
+    assert speed.of(status(1, 1_000)) == 1_000
+    assert speed.of(status(2, 0)) == 0
+    assert speed.of(status(3, 500)) == 250
+    assert speed.of(status(3, 100)) == 0
+    assert speed.of(status(4, 200)) == 200
+
+
 def test_lines() -> None:
     assert line(status(3, 1_200), 400).plain == "orders  1,200 rows in, 1,200 out  400 rows/s  3 s"
     stopping = line(status(3, 1, "stopping", 1), 0).plain

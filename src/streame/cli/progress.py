@@ -84,7 +84,12 @@ class Speed:
         self._seen: deque[tuple[float, int]] = deque([(0.0, 0)])
 
     def of(self, status: st.JobStatus) -> float:
-        """The speed at the moment of a status; statuses come in order."""
+        """The speed at the moment of a status; statuses come in order.
+
+        A new attempt on a node counts from zero again, and so does the speed.
+        """
+        if status.rows_in < self._seen[-1][1]:
+            self._seen = deque([(self._seen[-1][0], 0)])
         self._seen.append((status.seconds, status.rows_in))
         while len(self._seen) > 2 and self._seen[1][0] <= status.seconds - SPEED_OVER_S:
             self._seen.popleft()
