@@ -45,6 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "uses 'rate' from the function around it",
         ),
         ((*NODE, "--insecure", "--listen", "10.0.0.5:1"), "10.0.0.5"),
+        ((*NODE, "--insecure", "--listen", "127.0.0.1:5"), "nobody can be reached at port 0"),
         (("cluster", "status"), "no address of etcd is given"),
         (("cluster", "status", "--etcd", "etcd-1:2379"), "without a CA file only loopback addresses"),
         (("cluster", "drain", "a", "--etcd", "127.0.0.1:1", "--timeout", "soon"), "--timeout"),

@@ -98,6 +98,11 @@ class Cluster:
         if isinstance(self.etcd, str):
             raise PlanError(f"etcd={self.etcd!r}: give a list of addresses, such as [{self.etcd!r}]")
         refuse_insecure([self.address, self.listen or self.address], self.tls, insecure=self.insecure)
+        if self.listen is not None and int(self.address.rpartition(":")[2]) == 0:
+            raise PlanError(
+                f"address={self.address!r} with listen={self.listen!r}: the others are told the address as it is, and nobody can "
+                "be reached at port 0; give the port at which they reach this node"
+            )
         Identity.of(self.name, "node", self.node or "node")
         self.etcd_settings()
         if self.lease_s < LEASE_S_MIN:
