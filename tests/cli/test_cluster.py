@@ -67,6 +67,7 @@ def test_a_node_may_listen_elsewhere_and_have_files_of_its_own_for_etcd() -> Non
     assert etcd_tls_of(settings) == Tls(Path("etcd_ca"), Path("etcd_certificate"), Path("etcd_key"))
     assert tls_of(settings) == Tls(Path("ca"), Path("certificate"), Path("key"))
     assert settings.listen == "10.0.0.5:2"
+    assert etcd_tls_of(load_cluster_settings({"etcd_tls_ca": "ca"}, {})) == Tls("ca")
 
 
 def test_an_etcd_that_does_not_answer_is_told_of() -> None:

@@ -43,13 +43,13 @@ class Signer:
         """The files of an identity, valid between so many days from now."""
         identity = Identity.parse(uri)
         stem = f"{identity.cluster}-{identity.role}-{identity.name}"
-        tls = Tls(self.folder / "ca.pem", self.folder / f"{stem}.pem", self.folder / f"{stem}.key")
+        certificate_file, key_file = self.folder / f"{stem}.pem", self.folder / f"{stem}.key"
         key = ec.generate_private_key(ec.SECP256R1())
         span = (now() + timedelta(days=begins), now() + timedelta(days=ends))
         signed = self.authority.sign(identity, key, ["localhost", "127.0.0.1", *hosts], *span)
-        write_pem(tls.certificate, signed)
-        write_pem(tls.key, key)
-        return tls
+        write_pem(certificate_file, signed)
+        write_pem(key_file, key)
+        return Tls(self.folder / "ca.pem", certificate_file, key_file)
 
 
 @dataclass

@@ -72,7 +72,7 @@ def site(folder: Path, nodes: int) -> Iterator[Site]:
         where = made.address(nodes)
         tls = signer.files("streame://sited/node/etcd", hosts=[where])
         trusted = ssl.create_default_context(cafile=tls.ca)
-        trusted.load_cert_chain(tls.certificate, tls.key)
+        trusted.load_cert_chain(*tls.own)
         servers = started(
             1, "--cert-file", str(tls.certificate), "--key-file", str(tls.key), "--client-cert-auth",
             "--trusted-ca-file", str(tls.ca), scheme="https", tls=trusted,

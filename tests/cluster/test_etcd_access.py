@@ -1,11 +1,16 @@
 """Who may speak to etcd: certificates, users, roles; and that no secret shows in what is printed."""
 
 import logging
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+import streame as st
+from streame.cli.main import app
 from streame.cluster.etcd.client import EtcdClient
 from streame.cluster.etcd.interface import Compare, Field, Put, Transaction
 from streame.cluster.etcd.settings import EtcdSettings
@@ -165,6 +170,39 @@ def test_a_wrong_or_missing_user(
         with pytest.raises(AccessDenied, match="check the user and the password file") as error:
             refused()
         assert "3141" not in str(error.value) + repr(error.value)
+
+
+@pytest.fixture
+def encrypted(authority: Authority) -> Iterator[Guarded]:
+    """An etcd that shows a certificate and asks for none, but for a user."""
+    certificate, key = authority.issue("encrypted")
+    servers = started(
+        1, "--cert-file", str(certificate), "--key-file", str(key), scheme="https",
+        tls=ssl.create_default_context(cafile=authority.file),
+    )  # fmt: skip
+    yield Guarded(servers)
+    servers.stop()
+
+
+def test_a_user_and_the_authority_of_etcd_are_enough(
+    encrypted: Guarded, authority: Authority, password_file: Path, tmp_path: Path
+) -> None:
+    endpoints = encrypted.servers.endpoints
+    cluster = st.Cluster(
+        etcd=endpoints, address="127.0.0.1:0", name="ours", node="a", insecure=True,
+        etcd_tls=st.Tls(authority.file), etcd_user="ann", etcd_password_file=password_file,
+    )  # fmt: skip
+    numbers = st.scan_frames([pl.DataFrame({"n": [1]})], name="numbers")
+    job = st.job([numbers.sink_ndjson(f"{tmp_path}/out/", name="out")], name="counts")
+    assert job.run(cluster=cluster, checkpoints=str(tmp_path / "checkpoints")).state == "finished"
+    variables = {
+        "STREAME_ETCD": ",".join(endpoints), "STREAME_CLUSTER_NAME": "ours", "STREAME_ETCD_USER": "ann",
+        "STREAME_ETCD_TLS_CA": str(authority.file), "STREAME_ETCD_PASSWORD_FILE": str(password_file),
+    }  # fmt: skip
+    asked = CliRunner().invoke(app, ["cluster", "status"], env=variables)
+    assert (asked.exit_code, "job counts: finished" in asked.stdout) == (0, True), asked.output
+    without = CliRunner().invoke(app, ["cluster", "status"], env={**variables, "STREAME_ETCD_TLS_CA": None})
+    assert without.exit_code == 1, "it does not speak to etcd without TLS"
 
 
 def test_no_secret_shows(

@@ -52,7 +52,7 @@ def etcd(signer: Signer) -> Iterator[EtcdServers]:
     """It asks for certificates, and lets the user `nodes` use what the cluster `shop` has."""
     tls = signer.files("streame://shop/node/etcd")
     trusted = ssl.create_default_context(cafile=tls.ca)
-    trusted.load_cert_chain(tls.certificate, tls.key)
+    trusted.load_cert_chain(*tls.own)
     servers = started(
         1, "--cert-file", str(tls.certificate), "--key-file", str(tls.key), "--client-cert-auth",
         "--trusted-ca-file", str(tls.ca), scheme="https", tls=trusted,
@@ -240,6 +240,18 @@ def test_a_node_of_another_cluster_is_refused_before_anything_is_asked(signer: S
         cluster.identity()
 
 
+def test_nodes_have_a_certificate_and_a_key_not_only_an_authority(signer: Signer) -> None:
+    files = signer.files("streame://shop/node/whole")
+    with pytest.raises(
+        PlanError, match=r"nodes know each other by their certificates: give certificate= and key="
+    ):
+        st.Cluster(etcd=["127.0.0.1:1"], address="127.0.0.1:0", name="shop", tls=st.Tls(files.ca))
+    with pytest.raises(PlanError, match="certificate= is given without key=; give both"):
+        st.Tls(files.ca, files.certificate)
+    with pytest.raises(PlanError, match="key= is given without certificate="):
+        st.Tls(files.ca, key=files.key)
+
+
 def test_no_secret_shows(signer: Signer, password_file: Path) -> None:
     tls = signer.files("streame://shop/node/shown")
     cluster = st.Cluster(
@@ -249,5 +261,5 @@ def test_no_secret_shows(signer: Signer, password_file: Path) -> None:
     shown = f"{cluster!r} {cluster.etcd_settings()!r} {tls!r} {cluster.identity()!r}"
     assert str(tls.key) in shown
     assert PASSWORD not in shown
-    key = "".join(tls.key.read_text().splitlines()[1:-1])
+    key = "".join(tls.own[1].read_text().splitlines()[1:-1])
     assert not any(key[at : at + 16] in shown for at in range(0, len(key) - 16, 16))

@@ -126,7 +126,7 @@ def test_a_connection_without_a_certificate_has_no_identity() -> None:
 
 
 def test_a_key_that_others_can_read_is_refused(good: Tls) -> None:
-    good.key.chmod(0o640)
+    good.own[1].chmod(0o640)
     for use in (good.server_credentials, good.channel_credentials, lambda: good.check(now())):
         with pytest.raises(
             PlanError,
@@ -166,10 +166,11 @@ def test_authorities_are_known_by_their_certificates_and_not_by_how_these_are_wr
 
 
 def test_no_secret_is_shown(good: Tls, tmp_path: Path) -> None:
-    secret = b"".join(good.key.read_bytes().splitlines()[1:-1]).decode()
+    key = good.own[1].read_bytes()
+    secret = b"".join(key.splitlines()[1:-1]).decode()
     shown = [repr(good), str(good), repr(good.channel_credentials()), repr(good.server_credentials())]
     broken = tmp_path / "broken.key"
-    broken.write_bytes(good.key.read_bytes().replace(b"PRIVATE", b"PRIVAT"))
+    broken.write_bytes(key.replace(b"PRIVATE", b"PRIVAT"))
     broken.chmod(0o600)
     with pytest.raises(PlanError, match="is no PEM file of a private key") as caught:
         Tls(good.ca, good.certificate, broken).check(now())

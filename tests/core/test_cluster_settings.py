@@ -47,6 +47,8 @@ def test_members_of_etcd_may_be_one_text_and_files_are_paths() -> None:
         ("", {"STREAME_NODE": ""}, "the setting 'node' in the environment is ''; give a text"),
         ("", {"STREAME_TLS_CA": "ca.pem"}, "tls_ca is given, but not tls_certificate, tls_key; give all three"),
         ("", {"STREAME_ETCD_TLS_KEY": "key"}, "etcd_tls_key is given, but not etcd_tls_ca, etcd_tls_certificate;"),
+        ("", {"STREAME_ETCD_TLS_CA": "ca", "STREAME_ETCD_TLS_KEY": "key"},
+         "give all three, or etcd_tls_ca alone where etcd asks for no certificate"),
     ],
 )  # fmt: skip
 def test_wrong_settings_say_where_they_are(text: str, environment: dict[str, str], error: str) -> None:

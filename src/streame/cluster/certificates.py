@@ -104,7 +104,7 @@ def make_certificates(
     if "ca" in names:
         raise PlanError("no node can be called 'ca', since ca.pem is the authority; choose another name")
     files = {name: Tls(folder / "ca.pem", folder / f"{name}.pem", folder / f"{name}.key") for name in names}
-    for path in {path for tls in files.values() for path in (tls.ca, tls.certificate, tls.key)}:
+    for path in {path for tls in files.values() for path in (tls.ca, *tls.own)}:
         if path.exists() or path.is_symlink():
             raise PlanError(
                 f"{path} exists already and is not written over; name another folder, or remove it"
@@ -117,8 +117,9 @@ def make_certificates(
     folder.mkdir(parents=True, exist_ok=True)
     write_pem(folder / "ca.pem", authority.certificate)
     for node in nodes:
-        write_pem(files[node.name].certificate, signed[node])
-        write_pem(files[node.name].key, keys[node])
+        certificate, key = files[node.name].own
+        write_pem(certificate, signed[node])
+        write_pem(key, keys[node])
     return files
 
 

@@ -65,7 +65,7 @@ class Cluster:
         name: the name of the cluster; nodes of one name, and of one job, find each other.
         node: the name of this node, unique in the cluster; that of its certificate, or made of its address.
         tls: the files of this node; needed for every address that is not of this machine.
-        etcd_tls: those with which it speaks to etcd, if these are others.
+        etcd_tls: those with which it speaks to etcd, if these are others; the CA is enough if etcd asks for no certificate.
         etcd_user: a user of etcd.
         etcd_password_file: its password, readable for its owner alone.
         listen: where this node listens, if that is not its address: behind a translation of addresses, or as
@@ -98,6 +98,8 @@ class Cluster:
         if isinstance(self.etcd, str):
             raise PlanError(f"etcd={self.etcd!r}: give a list of addresses, such as [{self.etcd!r}]")
         refuse_insecure([self.address, self.listen or self.address], self.tls, insecure=self.insecure)
+        if self.tls is not None:
+            _ = self.tls.own
         if self.listen is not None and int(self.address.rpartition(":")[2]) == 0:
             raise PlanError(
                 f"address={self.address!r} with listen={self.listen!r}: the others are told the address as it is, and nobody can "

@@ -32,19 +32,49 @@ class Tls:
 
     Args:
         ca: the certificate of the authority that has signed all nodes of this cluster, and nobody else.
-        certificate: of this node, with its identity as a URI.
+        certificate: of this node, with its identity as a URI. Without it, and without a key, the files are only for an etcd
+            that asks for a user and a password instead.
         key: the private key of the certificate; nobody but its owner may read the file.
+
+    Raises:
+        PlanError: when one of certificate and key is given without the other, or something is no path.
     """
 
     ca: Path
-    certificate: Path
-    key: Path
+    certificate: Path | None = None
+    key: Path | None = None
 
     def __init__(
-        self, ca: str | os.PathLike[str], certificate: str | os.PathLike[str], key: str | os.PathLike[str]
+        self,
+        ca: str | os.PathLike[str],
+        certificate: str | os.PathLike[str] | None = None,
+        key: str | os.PathLike[str] | None = None,
     ) -> None:
-        for name, path in (("ca", ca), ("certificate", certificate), ("key", key)):
-            object.__setattr__(self, name, Path(path))
+        if (certificate is None) != (key is None):
+            given, missing = ("certificate", "key") if key is None else ("key", "certificate")
+            raise PlanError(f"Tls: {given}= is given without {missing}=; give both, or none of them")
+        paths: dict[str, object] = {"ca": ca, "certificate": certificate, "key": key}
+        for name, path in paths.items():
+            if isinstance(path, str | os.PathLike):
+                object.__setattr__(self, name, Path(path))
+            elif path is None and name != "ca":
+                object.__setattr__(self, name, None)
+            else:
+                raise PlanError(f"Tls: {name}={path!r} is no path; give that of a PEM file")
+
+    @property
+    def own(self) -> tuple[Path, Path]:
+        """The certificate and its key.
+
+        Raises:
+            PlanError: when there are none.
+        """
+        if self.certificate is None or self.key is None:
+            raise PlanError(
+                f"tls= has only the CA {self.ca}; nodes know each other by their certificates: give certificate= and key= too. "
+                "A CA alone is for etcd_tls="
+            )
+        return self.certificate, self.key
 
     def server_credentials(self) -> grpc.ServerCredentials:
         """For a server that lets in only who has a certificate of this cluster's authority.
@@ -76,20 +106,21 @@ class Tls:
         Raises:
             PlanError: when a file is missing, cannot be understood, is expired, or does not fit the others.
         """
+        certificate_file, key_file = self.own
         key, chain, ca = self._read()
-        certificate = _certificate(chain, self.certificate)
+        certificate = _certificate(chain, certificate_file)
         _check_time(_certificate(ca, self.ca), self.ca, now)
-        _check_time(certificate, self.certificate, now)
+        _check_time(certificate, certificate_file, now)
         try:
             public = load_pem_private_key(key, None).public_key()
         except Exception as error:  # whatever is wrong with it, its text is not shown
             raise PlanError(
-                f"{self.key} is no PEM file of a private key without a password ({type(error).__name__})"
+                f"{key_file} is no PEM file of a private key without a password ({type(error).__name__})"
             ) from None
         form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         if public.public_bytes(*form) != certificate.public_key().public_bytes(*form):
             raise PlanError(
-                f"{self.key} is not the key of {self.certificate}; give the two that belong together"
+                f"{key_file} is not the key of {certificate_file}; give the two that belong together"
             )
         try:
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -97,7 +128,7 @@ class Tls:
         except x509.ExtensionNotFound:
             return only_identity(())
         except PlanError as error:
-            error.add_note(f"in {self.certificate}")
+            error.add_note(f"in {certificate_file}")
             raise
 
     def authorities(self) -> tuple[str, ...]:
@@ -115,7 +146,8 @@ class Tls:
         return tuple(sorted({each.fingerprint(SHA256()).hex()[:FINGERPRINT_DIGITS] for each in found}))
 
     def _read(self) -> tuple[bytes, bytes, bytes]:
-        return _read(self.key, private=True), _read(self.certificate), _read(self.ca)
+        certificate, key = self.own
+        return _read(key, private=True), _read(certificate), _read(self.ca)
 
 
 def host_of(address: str) -> str:

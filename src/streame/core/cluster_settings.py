@@ -24,7 +24,7 @@ class ClusterSettings:
         tls_certificate: that of this node or tool.
         tls_key: its key.
         etcd_tls_ca: the certificate of the authority of etcd, if that is another one.
-        etcd_tls_certificate: that of this node or tool, for etcd.
+        etcd_tls_certificate: that of this node or tool, for etcd, if it asks for one.
         etcd_tls_key: its key.
         etcd_user: a user of etcd.
         etcd_password_file: where its password is.
@@ -90,8 +90,11 @@ def load_cluster_settings(
                 )
             if value is not None:
                 values[name] = _checked(name, value, f"the setting {name!r} {where}")
-    _check_tls(values, TLS)
-    _check_tls(values, ETCD_TLS)
+    _check_tls(values, TLS, "give all three")
+    if "etcd_tls_ca" not in values or not values.keys().isdisjoint(ETCD_TLS[1:]):
+        _check_tls(
+            values, ETCD_TLS, "give all three, or etcd_tls_ca alone where etcd asks for no certificate"
+        )
     return ClusterSettings(**values)
 
 
@@ -111,10 +114,10 @@ def _checked(name: str, value: Any, what: str) -> Any:
     return Path(value) if name in PATHS else os.fspath(value)
 
 
-def _check_tls(values: Mapping[str, Any], names: Sequence[str]) -> None:
+def _check_tls(values: Mapping[str, Any], names: Sequence[str], advice: str) -> None:
     given = [name for name in names if name in values]
     if given and len(given) < len(names):
         missing = [name for name in names if name not in given]
         raise PlanError(
-            f"of the TLS files {', '.join(given)} is given, but not {', '.join(missing)}; give all three"
+            f"of the TLS files {', '.join(given)} is given, but not {', '.join(missing)}; {advice}"
         )

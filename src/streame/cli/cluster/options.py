@@ -85,10 +85,9 @@ def tls_of(settings: ClusterSettings) -> st.Tls | None:
 
 def etcd_tls_of(settings: ClusterSettings) -> st.Tls | None:
     """The TLS files for etcd alone, if they are given."""
-    files = settings.etcd_tls_ca, settings.etcd_tls_certificate, settings.etcd_tls_key
-    if files[0] is None or files[1] is None or files[2] is None:
+    if settings.etcd_tls_ca is None:
         return None
-    return st.Tls(files[0], files[1], files[2])
+    return st.Tls(settings.etcd_tls_ca, settings.etcd_tls_certificate, settings.etcd_tls_key)
 
 
 def needing_cluster(load: Callable[[], Any]) -> Any:
