@@ -12,11 +12,12 @@ from streame.cluster.checkpoint_files import garbage
 from streame.cluster.checkpoints import ClusterCheckpoints, Place, refuse_earlier_etcd
 from streame.cluster.etcd.election import Leadership, stand
 from streame.cluster.frames import Attempt
+from streame.cluster.part import may_pass
 from streame.cluster.part_files import PartFiles, empty_manifest, read_part
 from streame.cluster.shelf import STATE_BYTES_MAX, Shelf, ShelvedFiles
 from streame.cluster.view import Keys, Pointer, decode
 from streame.core.full_disk import is_full_disk
-from streame.errors import CheckpointDamaged, CheckpointError, PlanError, Superseded
+from streame.errors import CheckpointDamaged, CheckpointError, PlanError, StreameError, Superseded
 from streame.runtime.part import Gathered, OperatorPart, TaskPart
 from streame.state.checkpoint.manifest import StoredState
 from streame.state.checkpoint.ownership import claim
@@ -316,8 +317,10 @@ def test_state_that_is_too_large_for_etcd_is_refused(nodes: Nodes) -> None:
     store.recover()
     half = state(*range(STATE_BYTES_MAX // 8 * 2 // 3))
     store.write(draft({"sum": [half]}))
-    with pytest.raises(PlanError, match="a job may have 262,144 in etcd; leave out state="):
+    with pytest.raises(StreameError, match="a job may have 262,144 in etcd; leave out state=") as error:
         store.write(draft({"sum": [half], "more": [state(*range(9, STATE_BYTES_MAX // 8 * 2 // 3))]}))
+    assert not isinstance(error.value, PlanError), "rows were read"
+    assert not may_pass(error.value, is_stopping=False)
 
 
 @pytest.mark.parametrize("fault", list(Fault))

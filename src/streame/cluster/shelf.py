@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from streame.cluster.etcd.interface import Compare, Delete, Etcd, Field, Put, Transaction
-from streame.errors import CheckpointError, EtcdError, PlanError, Unknown
+from streame.errors import CheckpointError, EtcdError, StreameError, Unknown
 from streame.state.checkpoint.manifest import StoredFile
 from streame.storage.disk import Files
 from streame.storage.objects import Taken
@@ -43,7 +43,7 @@ class Shelf:
         Raises:
             Taken: when something else is there.
             CheckpointError: when etcd does not answer; nobody knows whether the object will be there.
-            PlanError: when it is too large.
+            StreameError: when it is too large.
         """
         check_size(len(data))
         key = self._key(name)
@@ -146,11 +146,13 @@ def is_shelved(path: str) -> bool:
 def check_size(size: int) -> None:
     """Refuse state that is too large for etcd.
 
+    It is no `PlanError`, as rows were read before, and no `CheckpointError`, after which the job would try again.
+
     Raises:
-        PlanError: when it is.
+        StreameError: when it is.
     """
     if size > STATE_BYTES_MAX:
-        raise PlanError(
+        raise StreameError(
             f'the tables with state="etcd" take {size:,} bytes, and a job may have {STATE_BYTES_MAX:,} in etcd; leave '
             'out state="etcd": state is then kept with the checkpoints, in any size'
         )
@@ -163,6 +165,6 @@ def check_total(packs: Iterable[StoredFile]) -> None:
         packs: all files with states of a checkpoint.
 
     Raises:
-        PlanError: when it has.
+        StreameError: when it has.
     """
     check_size(sum(pack.length for pack in packs if is_shelved(pack.path)))
