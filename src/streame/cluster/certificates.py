@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,11 @@ from streame.errors import PlanError
 
 EARLIER = timedelta(minutes=5)
 """How long before now certificates begin, for nodes whose clocks are behind."""
+
+_COMMON_NAME_MAX = 64
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}$)(\*\.)?({_LABEL}\.)*(?![0-9]+$){_LABEL}")
+"""A name in DNS, or `*.` and one; with a number at its end it would be a broken IP address."""
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 
@@ -38,7 +44,8 @@ class Authority:
     def new(cls, cluster: str, begins: datetime, ends: datetime) -> "Authority":
         """A new authority for one cluster."""
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"streame {cluster} authority")])
+        called = f"streame {cluster} authority"[:_COMMON_NAME_MAX]
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, called)])
         usage = _key_usage(signs_certificates=True)
         builder = _builder(name, name, key, begins, ends)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -94,7 +101,8 @@ def make_certificates(
         The files of each node, by its name.
 
     Raises:
-        PlanError: when a file is there already, a name comes twice, or the days make no sense.
+        PlanError: when a file is there already, the folder cannot be made, a name comes twice, or the hosts or the days make
+            no sense.
     """
     names = [node.name for node in nodes]
     if not nodes or len(set(names)) < len(names):
@@ -114,7 +122,10 @@ def make_certificates(
     all_hosts = list(dict.fromkeys([*LOOPBACK_HOSTS, *hosts]))
     keys = {node: ec.generate_private_key(ec.SECP256R1()) for node in nodes}
     signed = {node: authority.sign(node, key, all_hosts, begins, ends) for node, key in keys.items()}
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PlanError(f"cannot make the folder {folder}: {error.strerror}; name another one") from error
     write_pem(folder / "ca.pem", authority.certificate)
     for node in nodes:
         certificate, key = files[node.name].own
@@ -174,10 +185,18 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
 
 def _general_name(host: str) -> x509.GeneralName:
     try:
-        return x509.IPAddress(ipaddress.ip_address(host))
+        address = ipaddress.ip_address(host)
     except ValueError:
         pass
-    try:
-        return x509.DNSName(host)
-    except ValueError as error:
-        raise PlanError(f"{host!r} is neither a host name nor an IP address: {error}") from error
+    else:
+        if address.is_unspecified:
+            raise PlanError(
+                f"the host {host!r} stands for all addresses of a machine; give the one at which others reach the node"
+            )
+        return x509.IPAddress(address)
+    if not _HOST.fullmatch(host):
+        raise PlanError(
+            f"{host!r} is neither a host name nor an IP address; give one such as 'node-a.example' or '10.0.0.1', without "
+            "a scheme or a port"
+        )
+    return x509.DNSName(host)
