@@ -237,6 +237,8 @@ def test_settings_that_cannot_be(tmp_path: Path, password_file: Path) -> None:
         ({"endpoints": ()}, "no endpoint is given"),
         ({"endpoints": ("http://127.0.0.1:2379",)}, "is not host:port"),
         ({"endpoints": ("etcd-1",)}, "is not host:port"),
+        ({"endpoints": ("127.0.0.1:0",)}, "is not host:port with a port from 1 to 65535"),
+        ({"endpoints": ("127.0.0.1:99999",)}, "is not host:port with a port from 1 to 65535"),
         ({"endpoints": ("etcd-1:2379",)}, "without a CA file only loopback addresses are spoken to"),
         ({"endpoints": ("127.evil.org:2379",)}, "without a CA file only loopback"),
         ({"certificate_file": file}, "a certificate file and a key file are given together"),

@@ -192,6 +192,9 @@ def test_a_running_job_is_copied(shop: Shop) -> None:
     number = look.make_savepoint("shop", str(shop.folder / "many"), shop.folder / "kept")
     with pytest.raises(CheckpointError, match="a savepoint needs a new folder"):
         look.make_savepoint("shop", str(shop.folder / "many"), shop.folder / "kept")
+    with pytest.raises(CheckpointError, match="there is no such folder"):
+        look.make_savepoint("shop", str(shop.folder / "wrong"), shop.folder / "kept again")
+    assert not (shop.folder / "wrong").exists()
     look.close()
     assert number > 0
     shop.go()

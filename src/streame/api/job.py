@@ -188,6 +188,8 @@ class Job:
             (True, 2)
         """
         check_failpoints()
+        if not (cluster is None or isinstance(cluster, Runner)):
+            raise PlanError(f"cluster={cluster!r}: give st.Cluster(...), or leave it out")
         config = load_config(settings, parallelism=1 if cluster is None else cluster.parallelism)
         if config.switch_interval_us is not None:
             sys.setswitchinterval(config.switch_interval_us / 1e6)

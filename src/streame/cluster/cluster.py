@@ -1,6 +1,5 @@
 """A cluster, as the user describes it, and a job that takes part in one."""
 
-import contextlib
 import os
 import re
 import time
@@ -8,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import NoneType
 
 from streame.cluster.checkpoints import Place
 from streame.cluster.etcd.client import EtcdClient
@@ -31,7 +31,7 @@ from streame.core.clock import SystemClock, to_datetime
 from streame.core.durations import duration_us
 from streame.core.locations import folder_or_objects
 from streame.core.metrics import CheckpointMetrics, OperatorMetrics
-from streame.errors import ClusterError, PlanError, StreameError
+from streame.errors import CheckpointError, ClusterError, PlanError, StreameError
 from streame.runtime.local import State
 from streame.runtime.runner import Program, Run
 from streame.state.checkpoint.plan_difference import check_plan
@@ -48,6 +48,20 @@ WAIT_S = 0.1
 
 REACH_S = 10.0
 """How long etcd may take to answer when a node starts."""
+
+_TYPES: tuple[tuple[str, tuple[type, ...], str], ...] = (
+    ("address", (str,), "a text such as '10.0.0.1:50085'"),
+    ("name", (str,), "a text"),
+    ("node", (str, NoneType), "a text"),
+    ("tls", (Tls, NoneType), "st.Tls(ca=..., certificate=..., key=...)"),
+    ("etcd_tls", (Tls, NoneType), "st.Tls(ca=...)"),
+    ("etcd_user", (str, NoneType), "a text"),
+    ("etcd_password_file", (str, os.PathLike, NoneType), "the path of a file"),
+    ("listen", (str, NoneType), "a text such as '0.0.0.0:50085'"),
+    ("insecure", (bool,), "True or False"),
+    ("lease", (str, timedelta), "a duration such as '5s'"),
+)
+"""Of which type each argument of a cluster is, and what is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +88,8 @@ class Cluster:
         lease: how long others wait for a node that is not heard any more before another one leads (`"5s"`, at least 2 s).
 
     Raises:
-        PlanError: when an address or a name cannot be used, or there is no TLS where it is needed.
+        PlanError: when an argument is of another type, an address or a name cannot be used, or there is no TLS where it is
+            needed.
 
     Example:
         >>> import streame as st
@@ -95,8 +110,7 @@ class Cluster:
     lease: str | timedelta = "5s"
 
     def __post_init__(self) -> None:
-        if isinstance(self.etcd, str):
-            raise PlanError(f"etcd={self.etcd!r}: give a list of addresses, such as [{self.etcd!r}]")
+        _check_types(self)
         refuse_insecure([self.address, self.listen or self.address], self.tls, insecure=self.insecure)
         if self.tls is not None:
             _ = self.tls.own
@@ -201,6 +215,18 @@ class Cluster:
         node.start()
         server.answer(lambda: encode_status(run.node_status(me.name)))
         return run
+
+
+def _check_types(cluster: Cluster) -> None:
+    members: object = cluster.etcd
+    if isinstance(members, str):
+        raise PlanError(f"etcd={members!r}: give a list of addresses, such as {[members]}")
+    if not isinstance(members, Sequence) or not all(isinstance(each, str) for each in members):
+        raise PlanError(f"etcd={members!r}: give a list of addresses, such as ['etcd-1:2379']")
+    for name, types, what in _TYPES:
+        value = getattr(cluster, name)
+        if not isinstance(value, types):
+            raise PlanError(f"{name}={value!r}: give {what}")
 
 
 class ClusterRun(Run):
@@ -329,19 +355,39 @@ class ClusterRun(Run):
         return {}
 
 
-def open_place(place: str, environment: Mapping[str, str]) -> ObjectStore:
+def open_place(place: str, environment: Mapping[str, str], *, make: bool = True) -> ObjectStore:
     """The store behind a path or a URL.
 
     Args:
         place: a directory that all nodes reach, or the URL of an object store.
         environment: the variables with address, region and keys of that.
+        make: whether a directory is made if there is none.
+
+    Raises:
+        CheckpointError: when there is no such directory, and it shall not or cannot be made.
     """
     found = folder_or_objects(place, where="checkpoints")
     if isinstance(found, str):
         return ObjectStore(S3Bucket(found, environment))
     folder = found.absolute()
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(parents=True)
+    if make:
+        _make(folder)
+    elif not folder.is_dir():
+        raise CheckpointError(
+            f"{folder}: there is no such folder; give the checkpoints of the job, as its nodes know them"
+        )
     bucket = FolderBucket(folder)
     bucket.clear_leftovers()
     return ObjectStore(bucket)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder}: this folder of checkpoints cannot be made: {error.strerror}; make it, so that every node can read and "
+            "write there, or give another one"
+        ) from error

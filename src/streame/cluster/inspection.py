@@ -182,11 +182,11 @@ class Inspection:
             target: the new folder.
 
         Raises:
-            CheckpointError: when there is no checkpoint that can be copied, or something is in the new folder.
+            CheckpointError: when there is no checkpoint that can be copied or no such folder, or something is in the new one.
             ClusterError: when etcd does not answer, or there is no such job.
         """
         self.views(job)
-        store = open_place(checkpoints, os.environ)
+        store = open_place(checkpoints, os.environ, make=False)
         return make_savepoint(Place(store, self._etcd, Keys(self._cluster, job), job), target)
 
     def await_end(self, drained: Sequence[Drained], timeout_s: float) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from streame.core.config import Config
 from streame.core.metrics import CheckpointMetrics, OperatorMetrics
@@ -82,6 +82,7 @@ class Program:
     stop_standing_by: Callable[[str], None]
 
 
+@runtime_checkable
 class Runner(Protocol):
     """Runs jobs elsewhere than only in this process."""
 

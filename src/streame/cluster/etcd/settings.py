@@ -8,6 +8,8 @@ from pathlib import Path
 from streame.cluster.security import is_loopback
 from streame.errors import PlanError
 
+PORT_MAX = 65_535
+
 
 @dataclass(frozen=True, slots=True)
 class EtcdSettings:
@@ -36,8 +38,11 @@ class EtcdSettings:
             raise PlanError("etcd: no endpoint is given; expected at least one, such as 'etcd-1:2379'")
         for endpoint in self.endpoints:
             host, _, port = endpoint.rpartition(":")
-            if not host or "/" in endpoint or not port.isdecimal():
-                raise PlanError(f"etcd: endpoint {endpoint!r} is not host:port, such as 'etcd-1:2379'")
+            is_port = port.isascii() and port.isdecimal() and 1 <= int(port) <= PORT_MAX
+            if not host or "/" in endpoint or not is_port:
+                raise PlanError(
+                    f"etcd: endpoint {endpoint!r} is not host:port with a port from 1 to {PORT_MAX}, such as 'etcd-1:2379'"
+                )
             if self.ca_file is None and not is_loopback(host.strip("[]")):
                 raise PlanError(
                     f"etcd: without a CA file only loopback addresses are spoken to, found {endpoint!r}; "
