@@ -251,7 +251,7 @@ def test_a_node_that_has_nothing_to_hand_over_ends_while_etcd_does_not_answer(sh
 def test_a_table_that_is_too_large_for_etcd_ends_the_job_and_says_so(shop: Shop) -> None:
     (shop.folder / "large.py").write_text(SHOP.replace("range(1000)", "range(50_000)"))
     node = shop.start("a", "large.py:job")
-    assert node.wait(WAIT_S) == 2
+    assert node.wait(WAIT_S) == 1
     assert "a job may have 262,144 in etcd; leave out state=" in shop.log("a")
 
 
