@@ -96,6 +96,15 @@ def test_what_a_leader_decides_the_next_one_finds(nodes: Nodes) -> None:
     assert sums(nodes.store(nodes.elect())) == [3, 7]
 
 
+def test_a_pack_that_is_missing_is_damage(nodes: Nodes) -> None:
+    store = nodes.store(nodes.elect())
+    store.write(draft({"sum": [state(1, 7)]}))
+    (pack,) = (name for name in nodes.bucket.names("c") if name.endswith(".pack"))
+    nodes.bucket.remove([pack])
+    with pytest.raises(CheckpointDamaged, match=rf"{pack}: it is not there.*restore the file"):
+        sums(nodes.store(nodes.elect()))
+
+
 def test_an_old_leader_decides_nothing_and_takes_nothing_away(nodes: Nodes) -> None:
     old = nodes.store(nodes.elect())
     old.recover()

@@ -82,3 +82,14 @@ def test_files_that_are_cut_off_or_gone() -> None:
             left = {other: content for other, content in files.items() if other != path}
             with pytest.raises(CheckpointDamaged, match="it is not there"):
                 recovered_number(MemoryDisk(left, ["m", "out", "state", "state/3", "out/3"]))
+
+
+def test_a_pack_that_goes_after_it_was_checked() -> None:
+    disk = MemoryDisk(files_after(3, with_output=True), ["m", "out", "state"])
+    store = store_on(disk)
+    store.claim()
+    recovered = store.recover()
+    assert recovered is not None
+    del disk.files["state/3/0.1.pack"]
+    with pytest.raises(CheckpointDamaged, match=r"state/3/0.1.pack: it is not there.*restore the file"):
+        assert_is(recovered, 3)

@@ -1,6 +1,7 @@
 """Packs: the changed chunks of all leaves of a checkpoint in one file, beside references to chunks of older ones."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -194,7 +195,7 @@ def read_leaf(leaf: SavedLeaf, disk: Files) -> Data:
         disk: where the packs are.
 
     Raises:
-        CheckpointDamaged: when the bytes are not the ones that were written.
+        CheckpointDamaged: when the bytes are not the ones that were written, or the file is not there.
     """
     if leaf.kind != "array":
         return decode_frame(leaf.kind, leaf.shape, (checked_chunk(chunk, disk) for chunk in leaf.chunks))
@@ -202,7 +203,9 @@ def read_leaf(leaf: SavedLeaf, disk: Files) -> Data:
     filled = 0
     for chunk in leaf.chunks:
         place = memory[filled : filled + chunk.length]
-        _check(chunk, place[: disk.read_into(chunk.pack, chunk.offset, place)])
+        with _there(chunk):
+            length = disk.read_into(chunk.pack, chunk.offset, place)
+        _check(chunk, place[:length])
         filled += chunk.length
     assert filled == len(memory), (filled, len(memory))
     return array
@@ -216,11 +219,24 @@ def checked_chunk(chunk: Chunk, disk: Files) -> bytes:
         disk: where the packs are.
 
     Raises:
-        CheckpointDamaged: when they are not.
+        CheckpointDamaged: when they are not, or the file is not there.
     """
-    content = disk.read(chunk.pack, chunk.offset, chunk.length)
+    with _there(chunk):
+        content = disk.read(chunk.pack, chunk.offset, chunk.length)
     _check(chunk, content)
     return content
+
+
+@contextmanager
+def _there(chunk: Chunk) -> Iterator[None]:
+    """While a chunk is read: a file that is not there is damage like any other."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise CheckpointDamaged(
+            f"{chunk.pack}: it is not there, and the checkpoint needs {chunk.length} bytes of it; "
+            "restore the file from a backup, or go on from a savepoint"
+        ) from error
 
 
 def _check(chunk: Chunk, content: Bytes) -> None:
