@@ -207,7 +207,7 @@ def test_a_full_disk_is_told_as_such_and_nothing_was_made(
 
 
 def test_a_small_file_system_that_is_full(full_disk: Path) -> None:
-    bucket = FolderBucket(full_disk / "bucket")
+    bucket = FolderBucket(full_disk)
     with pytest.raises(OSError, match="No space left"):
         bucket.create("state/1/large", bytes(2**21))
     assert files(full_disk) == []

@@ -59,7 +59,7 @@ def test_of_sixteen_writers_one_wins_in_memory() -> None:
 
 
 def test_of_sixteen_writers_one_wins_in_a_folder(tmp_path: Path) -> None:
-    race(FolderBucket(tmp_path / "bucket"), rounds=10)
+    race(FolderBucket(tmp_path), rounds=10)
 
 
 @pytest.fixture(params=["memory", "folder", "s3"])

@@ -370,13 +370,14 @@ def open_place(place: str, environment: Mapping[str, str], *, make: bool = True)
     if isinstance(found, str):
         return ObjectStore(S3Bucket(found, environment))
     folder = found.absolute()
+    bucket = FolderBucket(folder)
     if make:
         _make(folder)
+        bucket.open()
     elif not folder.is_dir():
         raise CheckpointError(
             f"{folder}: there is no such folder; give the checkpoints of the job, as its nodes know them"
         )
-    bucket = FolderBucket(folder)
     bucket.clear_leftovers()
     return ObjectStore(bucket)
 

@@ -5,6 +5,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from io import FileIO
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -15,6 +16,23 @@ Bytes: TypeAlias = bytes | bytearray | memoryview
 
 _WRITE_BYTES_MAX = 8 * 1024 * 1024
 """One call of the system writes no more, so that other threads have their turn."""
+
+
+class RootGone(OSError):  # noqa: N818
+    """The root of a disk is not there: it is made on purpose, by `make_directory("")`, and never by a write.
+
+    It is no `FileNotFoundError`: that means that something below the root is missing, which a caller may make again.
+
+    Args:
+        root: the folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(
+            errno.ENOENT,
+            "this folder is gone, and is not made anew, since what it held would be missing; mount it again or put it back",
+            str(root),
+        )
 
 
 class Files(Protocol):
@@ -50,10 +68,12 @@ class Disk(Files, Protocol):
     A write is not there after a power cut before `sync`, and a name that was made, changed or removed is not before
     `sync_directory`. What goes wrong is an `OSError`. After an error of `sync` or `sync_directory` nobody knows what
     is on the disk, and a second call may wrongly say that all is well: whoever sees one gives up.
+
+    Only `make_directory("")` makes the root. What is written while that is missing is a `RootGone`.
     """
 
     def write(self, path: str, parts: Iterable[Bytes]) -> int:
-        """Write a file, in the place of one that is there; returns its length. Makes the folders above it."""
+        """Write a file, in the place of one that is there; returns its length. Its folder must be there."""
 
     def append(self, path: str, data: Bytes) -> int:
         """Write at the end of a file, which is made if it is not there; returns its length.
@@ -71,7 +91,10 @@ class Disk(Files, Protocol):
         """Make the names in a folder last; `""` is the root."""
 
     def make_directory(self, path: str) -> None:
-        """Make a folder, and those above it, if they are not there; their names last when this returns."""
+        """Make a folder, and those above it below the root, if they are not there; their names last when this returns.
+
+        `""` is the root, which is made with all that is above it. For any other folder the root must be there.
+        """
 
     def rename(self, source: str, target: str) -> None:
         """Give a file another name, in the place of what had it."""
@@ -118,7 +141,7 @@ class LocalDisk(Disk):
     """A folder of a file system.
 
     Args:
-        root: the folder; it need not be there yet.
+        root: the folder; it need not be there before `make_directory("")`.
     """
 
     def __init__(self, root: Path) -> None:
@@ -126,16 +149,12 @@ class LocalDisk(Disk):
 
     def write(self, path: str, parts: Iterable[Bytes]) -> int:
         """See `Disk`."""
-        place = self.root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with place.open("wb", buffering=0) as file:
+        with self._opened(path, "wb") as file:
             return sum(_write_all(file.fileno(), part) for part in parts)
 
     def append(self, path: str, data: Bytes) -> int:
         """See `Disk`."""
-        place = self.root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with place.open("ab", buffering=0) as file:
+        with self._opened(path, "ab") as file:
             before = os.fstat(file.fileno()).st_size
             try:
                 return before + _write_all(file.fileno(), data)
@@ -159,6 +178,8 @@ class LocalDisk(Disk):
         """See `Disk`."""
         place, made = self.root / path, []
         while not place.is_dir():
+            if path and place == self.root:
+                raise RootGone(self.root)
             made.append(place)
             place = place.parent
         for folder in reversed(made):
@@ -220,9 +241,7 @@ class LocalDisk(Disk):
 
     def reserve(self, path: str, length: int) -> None:
         """See `Disk`."""
-        place = self.root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with place.open("wb", buffering=0) as file:
+        with self._opened(path, "wb") as file:
             os.posix_fallocate(file.fileno(), 0, max(1, length))
 
     def space(self) -> DiskRoom | None:
@@ -246,6 +265,15 @@ class LocalDisk(Disk):
             os.close(handle)
             raise
         return lambda: os.close(handle)
+
+    def _opened(self, path: str, mode: str) -> FileIO:
+        """A file to be written to; it may be new, its folder may not."""
+        try:
+            return FileIO(self.root / path, mode)
+        except FileNotFoundError:
+            if self.root.is_dir():
+                raise
+            raise RootGone(self.root) from None
 
 
 def _write_all(handle: int, data: Bytes) -> int:

@@ -17,6 +17,7 @@ from streame.storage.disk import Disk, LocalDisk
 LEFTOVER_SECONDS = 3600.0
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
+_PLACE = ".place"
 _ATTEMPTS = 5
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)
@@ -35,10 +36,13 @@ class FolderBucket(Bucket):
     What a call shows lasts from then on, whoever made it: folders are synced before their objects are told of. A network
     file system has to show at once what other machines do: NFS is mounted with `noac`.
 
+    The root is made by `open` and by nothing else. From then on the bucket knows it by a file in it, and does not take
+    another folder for it: that of a mount which is gone, or one that was made anew. Until it is back there is no answer.
+
     A full disk is the one `OSError` that is raised as it is; nothing was made then.
 
     Args:
-        folder: the root; it is made with the first object.
+        folder: the root.
         disk: the same folder, for what decides about its content.
     """
 
@@ -47,11 +51,24 @@ class FolderBucket(Bucket):
         self._root = folder
         self._disk = disk or LocalDisk(folder)
         self._lasting: set[str] = set()
+        self._token: bytes | None = None
+
+    def open(self) -> None:
+        """Make the root if it is not there, and know it again from here on.
+
+        Raises:
+            CheckpointError: when there cannot be such a folder.
+            NoAnswer: when nobody knows.
+        """
+        with self._explained("opening the folder"):
+            self._disk.make_directory("")
+            self._token = self._agreed_token()
 
     def create(self, name: str, data: bytes) -> None:
         """See `Bucket`."""
         self._require_name(name)
         with self._explained(f"writing {name}"):
+            self._require_place()
             for _ in range(_ATTEMPTS):
                 # Its folder was empty and has gone, or the temporary file was taken for a leftover.
                 with suppress(FileNotFoundError):
@@ -65,7 +82,8 @@ class FolderBucket(Bucket):
         with self._explained(f"reading {name}"):
             try:
                 data = self._disk.read(name, offset, length)
-            except (NotADirectoryError, IsADirectoryError):
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                self._require_place()
                 raise FileNotFoundError(name) from None
             self._make_last({_folder(name)})
             return data
@@ -77,6 +95,7 @@ class FolderBucket(Bucket):
             try:
                 found = (self._root / name).stat()
             except (FileNotFoundError, NotADirectoryError):
+                self._require_place()
                 return None
             if not stat.S_ISREG(found.st_mode):
                 return None
@@ -89,6 +108,8 @@ class FolderBucket(Bucket):
             self._require_name(folder)
         with self._explained(f"listing {folder}/"):
             found = sorted(name for name in self._walk(folder) if not _last_part(name).startswith("."))
+            if not found:
+                self._require_place()
             self._make_last({_folder(name) for name in found})
             return found
 
@@ -99,6 +120,7 @@ class FolderBucket(Bucket):
             self._require_name(name)
         folders = {_folder(name) for name in known}
         with self._explained(f"removing {known[0] if known else 'nothing'}"):
+            self._require_place()
             for name in known:
                 with suppress(NotADirectoryError, IsADirectoryError):
                     self._disk.remove(name)
@@ -122,7 +144,6 @@ class FolderBucket(Bucket):
             NoAnswer: when nobody knows whether all are gone.
         """
         with self._explained("removing what dead processes have left"):
-            self._disk.make_directory("")
             probe = _temporary("")
             try:
                 self._disk.write(probe, [b""])
@@ -138,7 +159,8 @@ class FolderBucket(Bucket):
     def _create(self, name: str, data: bytes) -> None:
         folder = _folder(name)
         temporary = _temporary(folder)
-        self._disk.make_directory(folder)
+        if folder:
+            self._disk.make_directory(folder)
         try:
             self._disk.write(temporary, [data])
             self._disk.sync(temporary)
@@ -150,6 +172,34 @@ class FolderBucket(Bucket):
             with suppress(OSError):  # it is a leftover then
                 self._disk.remove(temporary)
         self._sync(folder)
+
+    def _agreed_token(self) -> bytes:
+        """What the file says by which the root is known: whoever came first has said so for all."""
+        if self._disk.size(_PLACE) is None:
+            temporary = _temporary("")
+            try:
+                self._disk.write(temporary, [token_hex(16).encode()])
+                self._disk.sync(temporary)
+                with suppress(Occupied):
+                    self._link(temporary, _PLACE)
+            finally:
+                self._disk.remove(temporary)
+        self._sync("")
+        return self._disk.read(_PLACE)
+
+    def _require_place(self) -> None:
+        """Refuse a folder that is not the one that was opened."""
+        if self._token is None:
+            return
+        try:
+            there = self._disk.read(_PLACE)
+        except (FileNotFoundError, NotADirectoryError):
+            there = b""
+        if there != self._token:
+            raise NoAnswer(
+                f"{self.where}: the folder that was there is gone, or another one is in its place (its file {_PLACE} is "
+                f"{'another one' if there else 'missing'}); it is not made anew: mount it again or put it back"
+            )
 
     def _link(self, temporary: str, name: str) -> None:
         try:

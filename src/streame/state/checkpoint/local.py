@@ -10,7 +10,7 @@ from streame.state.checkpoint.attempt_file import AttemptFile
 from streame.state.checkpoint.collect import collect
 from streame.state.checkpoint.manifest import Manifest, SavedState
 from streame.state.checkpoint.outbox import LocalOutbox
-from streame.state.checkpoint.ownership import claim
+from streame.state.checkpoint.ownership import claim, require_place
 from streame.state.checkpoint.packs import read_leaf
 from streame.state.checkpoint.recovery import recover
 from streame.state.checkpoint.savepoints import Check, adopt_savepoint, any_plan
@@ -84,6 +84,7 @@ class LocalCheckpoints(CheckpointStore):
                 f"an earlier error left the checkpoints in an unknown state: {self._trouble}"
             )
         try:
+            require_place(self._disk, self._where)
             written = self._writer.write(draft)
         except CheckpointError as error:
             self._trouble = error

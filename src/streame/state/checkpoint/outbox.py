@@ -3,15 +3,16 @@
 import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from urllib.parse import quote
 
 from xxhash import xxh3_128, xxh3_128_hexdigest
 
 from streame.core.staging import Json, Outbox, OutboxFile
-from streame.errors import CheckpointDamaged
+from streame.errors import CheckpointDamaged, CheckpointError
 from streame.state.checkpoint.lasting import must_last
 from streame.state.checkpoint.manifest import StoredFile
-from streame.storage.disk import Disk, Files
+from streame.storage.disk import Disk, Files, RootGone
 
 READ_BYTES = 4 * 1024 * 1024
 
@@ -47,7 +48,8 @@ class LocalOutbox(Outbox):
                 path = f"{folder}/{self._name}.{self._begun}.out"
             self._begun += 1
             self._unclaimed.add(path)
-            self._disk.make_directory(folder)
+            with _told():
+                self._disk.make_directory(folder)
         return _LocalFile(self._disk, path, self._unclaimed)
 
     def read(self, piece: Json) -> Iterator[bytes]:
@@ -66,11 +68,13 @@ class _LocalFile(OutboxFile):
         self._disk, self._path, self._unclaimed = disk, path, unclaimed
         self._digest = xxh3_128()
         self._length = 0
-        disk.write(f"{path}.tmp", ())
+        with _told():
+            disk.write(f"{path}.tmp", ())
 
     def append(self, data: bytes) -> None:
         """See `OutboxFile`."""
-        self._length = self._disk.append(f"{self._path}.tmp", data)
+        with _told():
+            self._length = self._disk.append(f"{self._path}.tmp", data)
         self._digest.update(data)
 
     def finish(self) -> Json:
@@ -82,6 +86,17 @@ class _LocalFile(OutboxFile):
         """See `OutboxFile`."""
         self._disk.remove(f"{self._path}.tmp")
         self._unclaimed.discard(self._path)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """It is the folder of the checkpoints that is gone: a sink would say that it is its own."""
+    try:
+        yield
+    except RootGone as error:
+        raise CheckpointError(
+            f"{error.filename}: {error.strerror}; then start the job again: it goes on from the last checkpoint"
+        ) from error
 
 
 def stored_file(piece: Json) -> StoredFile:

@@ -51,6 +51,23 @@ def claim(disk: Disk, job: str, where: str) -> Callable[[], None]:
     return release
 
 
+def require_place(disk: Files, where: str) -> None:
+    """Refuse a folder that was claimed and is gone, or that of a mount which is gone: nothing there is of the job.
+
+    Args:
+        disk: the folder.
+        where: the folder, for messages.
+
+    Raises:
+        CheckpointError: when it is not there.
+    """
+    if disk.size(FORMAT) is None:
+        raise CheckpointError(
+            f"{where}: the folder of the checkpoints is gone, or another one is in its place (it has no file {FORMAT}), so no "
+            "checkpoint is made. Mount it again or put it back, then start the job again: it goes on from the last checkpoint"
+        )
+
+
 def job_of(disk: Files, where: str) -> str | None:
     """The name of the job that a folder belongs to; `None` if it is new.
 
