@@ -372,7 +372,6 @@ def open_place(place: str, environment: Mapping[str, str], *, make: bool = True)
     folder = found.absolute()
     bucket = FolderBucket(folder)
     if make:
-        _make(folder)
         bucket.open()
     elif not folder.is_dir():
         raise CheckpointError(
@@ -380,15 +379,3 @@ def open_place(place: str, environment: Mapping[str, str], *, make: bool = True)
         )
     bucket.clear_leftovers()
     return ObjectStore(bucket)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise CheckpointError(
-            f"{folder}: this folder of checkpoints cannot be made: {error.strerror}; make it, so that every node can read and "
-            "write there, or give another one"
-        ) from error

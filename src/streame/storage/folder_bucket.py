@@ -61,7 +61,15 @@ class FolderBucket(Bucket):
             NoAnswer: when nobody knows.
         """
         with self._explained("opening the folder"):
-            self._disk.make_directory("")
+            try:
+                self._disk.make_directory("")
+            except OSError as error:
+                if self._root.exists():  # something else is in its place
+                    raise
+                raise CheckpointError(
+                    f"{self.where}: this folder of checkpoints cannot be made: {error.strerror} ({error.filename}); make "
+                    "it, so that every node can read and write there, or give another one"
+                ) from error
             self._token = self._agreed_token()
 
     def create(self, name: str, data: bytes) -> None:

@@ -34,9 +34,8 @@ def _job(plan: Callable[[st.StreamDataFrame], st.StreamDataFrame], users: int, *
         changes = plan is totals
         job = st.sink(plan(st.scan(source, name="orders", event_time="ts")), sink, changes=changes)
         settings: dict[str, Any] = {}
-        if (
-            checkpoints
-        ):  # only then: in a smoke run the other side has them in the same folder at the same time
+        # Only then: in a smoke run the other side has its checkpoints in the same folder at the same time.
+        if checkpoints:
             settings = {"checkpoints": folder / "checkpoints", "checkpoint_interval": "1s"}
             shutil.rmtree(settings["checkpoints"], ignore_errors=True)
 
